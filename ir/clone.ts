@@ -1,0 +1,45 @@
+import { graphsOf, type Attribute } from './attributes.ts';
+import { Graph, Node, type Value } from './graph.ts';
+
+/** A copy that shares tensors but no nodes or values: cheap, whatever the size of the weights. */
+export function cloneGraph(graph: Graph, parent: Graph | null = null, outer: ReadonlyMap<Value, Value> = new Map()): Graph {
+  const copy = new Graph(graph.name, parent);
+  const values = new Map(outer);
+  copy.carried = graph.carried;
+  for (const [domain, version] of graph.opsets) copy.opsets.set(domain, version);
+  for (const [key, text] of graph.metadata) copy.metadata.set(key, text);
+  const twin = (from: Value, to: Value): void => {
+    to.carried = from.carried;
+    values.set(from, to);
+  };
+  for (const v of graph.inputs) twin(v, copy.addInput(v.name, v.type));
+  for (const v of graph.constants) twin(v, copy.addConstant(v.name, v.constant!));
+  for (const node of graph.nodes) {
+    const made = cloneNode(node, copy, values);
+    copy.append(made);
+    node.outputs.forEach((o, i) => twin(o, made.outputs[i]!));
+  }
+  for (const v of graph.outputs) copy.addOutput(values.get(v)!);
+  return copy;
+}
+
+/** A copy of one node whose operands are mapped by `values`; operands that are not mapped stay. */
+export function cloneNode(node: Node, into: Graph, values: ReadonlyMap<Value, Value>): Node {
+  const attributes = [...node.attributes].map(([k, a]) => [k, cloneAttribute(a, into, values)] as const);
+  const made = new Node({
+    op: node.op,
+    name: node.name,
+    loc: node.loc,
+    inputs: node.operands.map((u) => u.value && (values.get(u.value) ?? u.value)),
+    results: node.outputs.map((o) => ({ name: o.name, type: o.type })),
+    attributes: Object.fromEntries(attributes),
+  });
+  made.carried = node.carried;
+  return made;
+}
+
+function cloneAttribute(a: Attribute, into: Graph, values: ReadonlyMap<Value, Value>): Attribute {
+  if (graphsOf(a).length === 0) return a;
+  if (a.kind === 'graph') return { kind: 'graph', value: cloneGraph(a.value, into, values) };
+  return a.kind === 'graphs' ? { kind: 'graphs', value: a.value.map((g) => cloneGraph(g, into, values)) } : a;
+}

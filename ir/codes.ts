@@ -1,0 +1,71 @@
+export type Severity = 'error' | 'warning' | 'note';
+
+/** Which exit code of the command line an error leads to. */
+export type Family = 'failure' | 'usage' | 'model' | 'gate' | 'internal';
+
+export interface CodeEntry {
+  readonly severity: Severity;
+  readonly family: Family;
+  readonly title: string;
+  /** What the code means and what to do; `qc explain` and docs/diagnostics.md print it. */
+  readonly page: string;
+}
+
+const entry = (severity: Severity, family: Family, title: string, page: string): CodeEntry => ({ severity, family, title, page });
+
+/** Every diagnostic of `qc`: 1xxx the IR, 2xxx pipelines and inputs, 3xxx passes, 4xxx ONNX in and out, 9xxx bugs in `qc`. */
+export const codes = {
+  QC1001: entry('error', 'internal', 'operand out of range', 'A pass addressed an operand that the node does not have. This is a bug in the pass.'),
+  QC1002: entry('error', 'internal', 'erased a node in use', 'A pass erased a node whose result is still read. Redirect the uses first (`graph.replaceUses`).'),
+  QC1101: entry('error', 'internal', 'not a permutation', 'An order of channels must name every channel exactly once.'),
+  QC1102: entry('error', 'internal', 'channel transform cannot be inverted', 'A scale is zero or not finite. Clamp widths before building the transform.'),
+  QC1103: entry('error', 'internal', 'channel counts differ', 'Two channel transforms, or a transform and a tensor, have different numbers of channels.'),
+  QC1201: entry('error', 'model', 'missing operand', 'A node lacks an operand that its operator requires. The model is damaged or was cut wrongly.'),
+  QC1202: entry('error', 'model', 'wrong attribute kind', 'An attribute has another kind than the operator defines. The model is damaged.'),
+  QC1301: entry('error', 'internal', 'rule changed nothing', 'A rewrite rule said that it applied but left the graph as it was. Return `refuse(...)` instead.'),
+  QC1302: entry('error', 'internal', 'rules do not settle', 'A set of rewrite rules keeps firing. Two rules probably undo each other.'),
+  QC1401: entry('error', 'internal', 'graph invariant broken', 'After a pass the graph is not well formed: a value is used before it is defined, a name is used twice, or a use list is wrong.'),
+  QC1501: entry('error', 'usage', 'text does not parse', 'The `.qcir` text is not well formed; the place is in the message. See docs/text-format.md.'),
+  QC1502: entry('error', 'usage', 'constant is only a digest', 'Large constants print as a digest, which names data without holding it. Give the reader the data, or edit the ONNX model instead.'),
+  QC1601: entry('error', 'model', 'tensor data does not fit its type', 'The bytes of a tensor are fewer or more than its shape and element type need. The file is truncated or damaged.'),
+  QC1602: entry('error', 'failure', 'element type not supported here', 'This operation reads f32, f16, bf16 or f64 data and met another element type.'),
+  QC2001: entry('error', 'usage', 'pipeline does not parse', 'A pipeline is `pass{option=value option=value},pass,...`. The caret shows the place.'),
+  QC2002: entry('error', 'usage', 'unknown option', 'The pass has no option of this name. `qc passes NAME` lists its options.'),
+  QC2003: entry('error', 'usage', 'bad option value', 'The value of an option is not of the expected kind or is out of range.'),
+  QC2004: entry('error', 'usage', 'unknown pass', 'No pass of this name is registered. `qc passes` lists all of them; `--plugin` loads more.'),
+  QC2005: entry('error', 'usage', 'pass order', 'A pass needs something that no earlier pass gives. The message names the pass that gives it.'),
+  QC2006: entry('error', 'usage', 'unknown scheme or target', 'The name is not in the table of schemes or targets. `qc passes` lists both.'),
+  QC2101: entry('error', 'usage', 'calibration data missing', 'This pipeline needs activation ranges. Give text or arrays with `--calib`, or saved ranges with `--calibration`. `qc` never calibrates on random data.'),
+  QC2102: entry('error', 'usage', 'tokenizer missing', 'Text needs a tokenizer: give the model\'s `tokenizer.json` with `--tokenizer`.'),
+  QC2103: entry('error', 'usage', 'data does not fit the model', 'The data names an input that the model does not have, lacks one that it needs, or has the wrong element type or shape.'),
+  QC2104: entry('error', 'usage', 'token outside the vocabulary', 'The tokenizer gave an id beyond the embedding table: it does not belong to this model.'),
+  QC2105: entry('error', 'usage', 'data file does not parse', 'A `.txt`, `.jsonl` or `.npz` file is malformed; the message says where.'),
+  QC2106: entry('error', 'usage', 'not enough data', 'The data has fewer samples of the asked length than needed. Lower `--seq` or `--samples`, or give more text.'),
+  QC2107: entry('error', 'failure', 'calibration met NaN or infinity', 'An activation is not finite on the calibration data. Check the model in float with `qc eval` first.'),
+  QC2108: entry('error', 'usage', 'calibration does not fit the model', 'The saved ranges were taken on another model or pipeline: sites or channel counts differ.'),
+  QC2109: entry('error', 'usage', 'file not found or not readable', 'A file named on the command line cannot be read.'),
+  QC2201: entry('error', 'failure', 'strict: something was left alone', 'With `--strict`, a linear or norm that the scheme covers but the pipeline could not handle fails the compile. The ledger says which and why.'),
+  QC2202: entry('error', 'gate', 'quality gate failed', 'A measured figure is worse than the limit given on the command line.'),
+  QC3001: entry('error', 'internal', 'a pass broke its contract', 'A pass that must not change what the model computes did. The message names the pass, the first value that differs and by how much.'),
+  QC3101: entry('warning', 'failure', 'a channel transform stays at run time', 'A reorder, shift or scale could not be folded into a neighbour; it stays as Gather, Mul or Add. The note says what refused it.'),
+  QC3201: entry('warning', 'failure', 'no calibration for a site', 'The observer of this site has seen no data, so the pass leaves it alone.'),
+  QC3301: entry('warning', 'failure', 'left in float', 'A weight or activation that the scheme covers was left in float; the message says why.'),
+  QC4001: entry('error', 'failure', 'target cannot express this', 'After lowering, an operator is left that the target does not have. Choose another target or scheme.'),
+  QC4002: entry('error', 'failure', 'zero point does not fit', 'A zero point is outside its integer type. Lowering must move it into a Sub and a bias first.'),
+  QC4101: entry('error', 'model', 'not an ONNX file', 'The protobuf does not decode: the file is truncated, damaged or not ONNX.'),
+  QC4102: entry('error', 'model', 'external data missing or short', 'A tensor points into a side file that is not there or ends before the tensor does. Keep the side files beside the model.'),
+  QC4103: entry('error', 'model', 'external data path refused', 'The location of external data is absolute or leaves the folder of the model. Such models are refused.'),
+  QC4104: entry('error', 'model', 'unsupported opset', 'The model\'s opset cannot be converted for this pipeline; the message names the operator. Export the model with opset 17 or later.'),
+  QC4105: entry('error', 'model', 'graph is not well formed', 'The model uses a name that nothing defines, defines one twice, or is not topologically sorted.'),
+  QC4106: entry('error', 'model', 'tensor is not well formed', 'A tensor has a negative extent, no data, or data in a field that does not belong to its element type.'),
+  QC4107: entry('error', 'model', 'file too large for one protobuf', 'A protobuf holds at most 2 GB. Export the model with external data.'),
+  QC4201: entry('error', 'failure', 'cannot write the output', 'The output cannot be written. Nothing was left half-written.'),
+  QC5001: entry('error', 'failure', 'ONNX Runtime refused a graph', 'ONNX Runtime could not load or run a graph that `qc` gave it; its own message follows.'),
+  QC5002: entry('error', 'failure', 'interrupted', 'The run was interrupted; nothing was written.'),
+  QC9001: entry('error', 'internal', 'bug in qc', 'Something that must not happen did. Please report it with the command and the model\'s `qc inspect --json`.'),
+} as const satisfies Readonly<Record<string, CodeEntry>>;
+
+export type DiagnosticCode = keyof typeof codes;
+
+/** The entry of a code, with its literal types widened. */
+export const codeEntry = (code: DiagnosticCode): CodeEntry => codes[code];

@@ -1,0 +1,21 @@
+/** What a graph is: nodes, values, tensors, the channel algebra, sites, text. */
+export * from './attributes.ts';
+export * from './channel.ts';
+export * from './clone.ts';
+export * from './codes.ts';
+export * from './diagnostics.ts';
+export * from './freedom.ts';
+export * from './graph.ts';
+export * as ops from './ops/generated.ts';
+export * from './ops/qc.ts';
+export * from './ops/view.ts';
+export * from './pattern.ts';
+export * from './quant.ts';
+export * from './rewrite.ts';
+export * from './site.ts';
+export * from './statistics.ts';
+export * from './tensor.ts';
+export { parseGraph, type ParseOptions } from './text/parser.ts';
+export { nodeText, printGraph } from './text/printer.ts';
+export * from './types.ts';
+export * from './verify.ts';

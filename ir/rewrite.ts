@@ -1,0 +1,75 @@
+import { fail } from './diagnostics.ts';
+import type { Graph, Node } from './graph.ts';
+import type { Insertion } from './ops/view.ts';
+import type { Bindings, Pattern, Refusal } from './pattern.ts';
+
+export interface RewriteRule {
+  readonly name: string;
+  readonly apply: (node: Node, graph: Graph) => 'applied' | 'no-match' | Refusal;
+}
+
+/** Declares a rule. `rewrite` gets the captures, fully typed, and must change the graph or refuse. */
+export function rule<C>(name: string, root: Pattern<C>, rewrite: (captures: C, at: Insertion) => void | Refusal): RewriteRule {
+  return {
+    name,
+    apply(node, graph) {
+      const captures: Bindings = {};
+      if (!root.match(node.outputs[0] ?? null, captures)) return 'no-match';
+      const before = graph.version;
+      const answer = rewrite(captures as C, { graph, before: node });
+      if (answer) return answer;
+      if (graph.version === before) fail('QC1301', `rule ${name} claimed a rewrite but changed nothing`, node.loc);
+      return 'applied';
+    },
+  };
+}
+
+export interface FixpointOptions {
+  /** Rewrites before the rules are declared not to settle; default: 50 for each node. */
+  readonly limit?: number;
+  readonly onRefusal?: (rule: string, node: Node, why: Refusal) => void;
+}
+
+/** Applies `rules`, in order of priority, until none fires. Returns how often each fired. */
+export function rewriteToFixpoint(graph: Graph, rules: readonly RewriteRule[], options: FixpointOptions = {}): ReadonlyMap<string, number> {
+  const fired = new Map<string, number>();
+  let left = options.limit ?? 1000 + 50 * graph.size;
+  for (let again = true; again; ) {
+    again = false;
+    for (const node of graph.nodes) {
+      const name = fireOne(graph, node, rules, options);
+      if (name === null) continue;
+      fired.set(name, (fired.get(name) ?? 0) + 1);
+      if (--left === 0) fail('QC1302', `rules do not settle; the last was ${name}`, node.loc);
+      again = true;
+    }
+    if (again) eraseDead(graph);
+  }
+  return fired;
+}
+
+function fireOne(graph: Graph, node: Node, rules: readonly RewriteRule[], { onRefusal }: FixpointOptions): string | null {
+  for (const r of rules) {
+    const outcome = r.apply(node, graph);
+    if (outcome === 'applied') return r.name;
+    if (outcome !== 'no-match') onRefusal?.(r.name, node, outcome);
+  }
+  return null;
+}
+
+/** Erases nodes and constants that no graph output depends on; returns how many. */
+export function eraseDead(graph: Graph): number {
+  const kept = new Set(graph.outputs);
+  let erased = 0;
+  for (const node of [...graph.nodes].toReversed()) {
+    if (node.outputs.some((o) => o.uses.size > 0 || kept.has(o))) continue;
+    graph.erase(node);
+    erased++;
+  }
+  for (const c of [...graph.constants]) {
+    if (c.uses.size > 0 || kept.has(c)) continue;
+    graph.eraseConstant(c);
+    erased++;
+  }
+  return erased;
+}

@@ -1,0 +1,55 @@
+import type { Graph, Node, Value } from '../graph.ts';
+import { integers, type Tensor } from '../tensor.ts';
+import { sizeOf, type Dim, type TensorType } from '../types.ts';
+import { rules, type Inferred, type Known } from './rules.ts';
+
+/** A small integer tensor whose elements are known as extents: what shape arithmetic computes with. */
+const smallTensor = 64;
+
+/**
+ * Fills in the types of a graph's values as far as they follow from its inputs and constants: element types, ranks, and
+ * extents as numbers or products of symbols. What is known already is kept; nothing is ever guessed.
+ */
+export function inferTypes(graph: Graph): void {
+  const contents = new Map<Value, readonly Dim[]>();
+  for (const input of graph.inputs) input.type = named(input);
+  const known: Known = {
+    type: (v) => v?.type ?? null,
+    contents: (v) => (v === null ? null : (contents.get(v) ?? constantContents(v))),
+  };
+  for (const node of graph.nodes) {
+    const results = inferNode(node, known);
+    node.outputs.forEach((out, i) => {
+      const found = results[i];
+      if (!found) return;
+      out.type = better(out.type, found.type);
+      if (found.contents) contents.set(out, found.contents);
+    });
+    for (const body of node.bodies) inferTypes(body);
+  }
+}
+
+function inferNode(node: Node, known: Known): readonly Inferred[] {
+  const rule = rules[node.op];
+  return rule ? rule(node, known) : [];
+}
+
+/** An input's unnamed extents get names of their own, so that they can be compared further down. */
+function named(input: Value): TensorType | null {
+  if (!input.type?.shape) return input.type;
+  const stem = input.name.replace(/\W/g, '_');
+  return { dtype: input.type.dtype, shape: input.type.shape.map((d, i) => d ?? `${stem}_${i}`) };
+}
+
+function better(old: TensorType | null, found: TensorType | null): TensorType | null {
+  if (!old || !found) return found ?? old;
+  if (!old.shape || !found.shape) return found.shape ? found : old;
+  if (old.shape.length !== found.shape.length) return found;
+  return { dtype: found.dtype, shape: found.shape.map((d, i) => (typeof old.shape![i] === 'number' ? old.shape![i]! : (d ?? old.shape![i]!))) };
+}
+
+function constantContents(v: Value): readonly Dim[] | null {
+  const t: Tensor | null = v.constant;
+  if (!t || t.shape.length > 1 || sizeOf(t.shape) > smallTensor || (t.dtype !== 'i64' && t.dtype !== 'i32')) return null;
+  return integers(t);
+}

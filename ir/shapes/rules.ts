@@ -1,0 +1,224 @@
+import type { Node, Value } from '../graph.ts';
+import { dtypes, tensorType, type Dim, type DType, type TensorType } from '../types.ts';
+import { broadcast, divide, multiply, plus, reshaped } from './dims.ts';
+
+/** What is known of values that come before a node. */
+export interface Known {
+  readonly type: (v: Value | null) => TensorType | null;
+  /** The elements of a small integer tensor, as extents. */
+  readonly contents: (v: Value | null) => readonly Dim[] | null;
+}
+export interface Inferred {
+  readonly type: TensorType | null;
+  readonly contents?: readonly Dim[] | null;
+}
+type Rule = (node: Node, known: Known) => readonly Inferred[];
+
+const intAttribute = (node: Node, name: string, fallback: number): number => {
+  const a = node.attributes.get(name);
+  return a?.kind === 'int' ? Number(a.value) : fallback;
+};
+const intsAttribute = (node: Node, name: string): readonly number[] | null => {
+  const a = node.attributes.get(name);
+  return a?.kind === 'ints' ? a.value.map(Number) : null;
+};
+const shapeOf = (node: Node, i: number, known: Known): readonly Dim[] | null => known.type(node.input(i))?.shape ?? null;
+const dtypeOf = (node: Node, i: number, known: Known): DType | null => known.type(node.input(i))?.dtype ?? null;
+const typed = (dtype: DType | null, shape: readonly Dim[] | null): TensorType | null => (dtype === null ? null : tensorType(dtype, shape));
+const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
+
+const likeFirst: Rule = (node, known) => [{ type: known.type(node.input(0)), contents: known.contents(node.input(0)) }];
+
+/** An elementwise operator over its first `arity` operands; its dtype is that of the first, or `dtype`. */
+const elementwise =
+  (arity: number, dtype?: DType): Rule =>
+  (node, known) => {
+    const shapes = Array.from({ length: Math.min(arity, node.operands.length) }, (_, i) => shapeOf(node, i, known));
+    const shape = shapes.some((s) => s === null) ? null : (shapes as (readonly Dim[])[]).reduce(broadcast);
+    return [{ type: typed(dtype ?? dtypeOf(node, 0, known), shape), contents: arithmetic(node, known) }];
+  };
+
+/** Shape arithmetic on small integer tensors. */
+function arithmetic(node: Node, known: Known): readonly Dim[] | null {
+  const [a, b] = [known.contents(node.input(0)), known.contents(node.input(1))];
+  if (!a || !b) return null;
+  const f = { Mul: multiply, Div: divide, Add: plus }[node.op];
+  const at = (v: readonly Dim[], i: number): Dim => v[v.length === 1 ? 0 : i] ?? null;
+  return f ? Array.from({ length: Math.max(a.length, b.length) }, (_, i) => f(at(a, i), at(b, i))) : null;
+}
+
+const shape: Rule = (node, known) => {
+  const s = shapeOf(node, 0, known);
+  const part = s?.slice(intAttribute(node, 'start', 0), node.attributes.has('end') ? intAttribute(node, 'end', 0) : undefined) ?? null;
+  return [{ type: tensorType('i64', [part?.length ?? null]), contents: part }];
+};
+
+const gather: Rule = (node, known) => {
+  const [data, indices] = [shapeOf(node, 0, known), shapeOf(node, 1, known)];
+  const axis = data ? axisOf(intAttribute(node, 'axis', 0), data.length) : 0;
+  const result = data && indices ? [...data.slice(0, axis), ...indices, ...data.slice(axis + 1)] : null;
+  const [from, at] = [known.contents(node.input(0)), known.contents(node.input(1))];
+  const contents = from && at ? at.map((i) => (typeof i === 'number' ? (from.at(i) ?? null) : null)) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result), contents }];
+};
+
+const concat: Rule = (node, known) => {
+  const shapes = node.operands.map((u) => known.type(u.value)?.shape ?? null);
+  const parts = node.operands.map((u) => known.contents(u.value));
+  const contents = parts.every((p) => p !== null) ? parts.flat() : null;
+  if (shapes.some((s) => s === null)) return [{ type: typed(dtypeOf(node, 0, known), contents ? [contents.length] : null), contents }];
+  const [first, ...rest] = shapes as (readonly Dim[])[];
+  const axis = axisOf(intAttribute(node, 'axis', 0), first!.length);
+  const result = first!.map((d, i) => (i === axis ? rest.reduce<Dim>((n, s) => plus(n, s[i]!), d) : d));
+  return [{ type: typed(dtypeOf(node, 0, known), result), contents }];
+};
+
+/** Axes as an operand, or as an attribute in old models. */
+const axesOf = (node: Node, index: number, known: Known): readonly number[] | null => {
+  const given = known.contents(node.input(index));
+  return given ? given.map(Number) : intsAttribute(node, 'axes');
+};
+
+const unsqueeze: Rule = (node, known) => {
+  const [s, axes] = [shapeOf(node, 0, known), axesOf(node, 1, known)];
+  if (!s || !axes) return [{ type: typed(dtypeOf(node, 0, known), null), contents: known.contents(node.input(0)) }];
+  const result: Dim[] = [...s];
+  for (const axis of axes.map((a) => axisOf(a, s.length + axes.length)).sort((a, b) => a - b)) result.splice(axis, 0, 1);
+  return [{ type: typed(dtypeOf(node, 0, known), result), contents: known.contents(node.input(0)) }];
+};
+
+const squeeze: Rule = (node, known) => {
+  const [s, axes] = [shapeOf(node, 0, known), axesOf(node, 1, known)];
+  const gone = axes && s ? axes.map((a) => axisOf(a, s.length)) : null;
+  const result = s && gone ? s.filter((_, i) => !gone.includes(i)) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result), contents: known.contents(node.input(0)) }];
+};
+
+const slice: Rule = (node, known) => {
+  const s = shapeOf(node, 0, known);
+  const from = known.contents(node.input(0));
+  const [start, end] = [known.contents(node.input(1)), known.contents(node.input(2))];
+  const step = known.contents(node.input(4));
+  const plain = start?.length === 1 && end?.length === 1 && typeof start[0] === 'number' && typeof end[0] === 'number';
+  const contents = from && plain && (!step || step[0] === 1) ? from.slice(start[0] as number, end[0] as number) : null;
+  const axes = axesOf(node, 3, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? start?.map((_, i) => i);
+  const result = s && axes ? s.map((d, i) => (axes.includes(i) ? (contents?.length ?? null) : d)) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result), contents }];
+};
+
+const reshape: Rule = (node, known) => {
+  const target = known.contents(node.input(1));
+  const s = shapeOf(node, 0, known);
+  const result = target ? reshaped(s, target, intAttribute(node, 'allowzero', 0) === 1) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result), contents: result && result.length <= 1 ? known.contents(node.input(0)) : null }];
+};
+
+const transpose: Rule = (node, known) => {
+  const s = shapeOf(node, 0, known);
+  const perm = intsAttribute(node, 'perm') ?? s?.map((_, i) => s.length - 1 - i);
+  return [{ type: typed(dtypeOf(node, 0, known), s && perm ? perm.map((p) => s[p] ?? null) : null) }];
+};
+
+const matMul: Rule = (node, known) => {
+  const [a, b] = [shapeOf(node, 0, known), shapeOf(node, 1, known)];
+  const ranked = a && b && a.length >= 2 && b.length >= 2;
+  const result = ranked ? [...broadcast(a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!] : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result) }];
+};
+
+const gemm: Rule = (node, known) => {
+  const [a, b] = [shapeOf(node, 0, known), shapeOf(node, 1, known)];
+  const result = a && b ? [intAttribute(node, 'transA', 0) ? a[1]! : a[0]!, intAttribute(node, 'transB', 0) ? b[0]! : b[1]!] : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result) }];
+};
+
+const reduce: Rule = (node, known) => {
+  const s = shapeOf(node, 0, known);
+  const axes = axesOf(node, 1, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? s?.map((_, i) => i);
+  const keep = intAttribute(node, 'keepdims', 1) === 1;
+  const result = s && axes ? s.flatMap((d, i) => (axes.includes(i) ? (keep ? [1] : []) : [d])) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result) }];
+};
+
+const cast: Rule = (node, known) => {
+  const dtype = dtypes[intAttribute(node, 'to', 1) - 1] ?? null;
+  return [{ type: typed(dtype, shapeOf(node, 0, known)), contents: known.contents(node.input(0)) }];
+};
+
+const constantOfShape: Rule = (node, known) => {
+  const target = known.contents(node.input(0));
+  const value = node.attributes.get('value');
+  const dtype = value?.kind === 'tensor' ? value.value.dtype : 'f32';
+  const filled = value?.kind === 'tensor' && dtype === 'i64' ? Number(new DataView(value.value.bytes().slice().buffer).getBigInt64(0, true)) : null;
+  const count = target?.length === 1 && typeof target[0] === 'number' ? target[0] : null;
+  return [{ type: tensorType(dtype, target), contents: filled !== null && count !== null ? Array.from({ length: count }, () => filled) : null }];
+};
+
+const expand: Rule = (node, known) => {
+  const [s, target] = [shapeOf(node, 0, known), known.contents(node.input(1))];
+  return [{ type: typed(dtypeOf(node, 0, known), s && target ? broadcast(s, target) : null) }];
+};
+
+const split: Rule = (node, known) => {
+  const s = shapeOf(node, 0, known);
+  const sizes = known.contents(node.input(1)) ?? intsAttribute(node, 'split');
+  const axis = s ? axisOf(intAttribute(node, 'axis', 0), s.length) : 0;
+  const even = s ? divide(s[axis] ?? null, node.outputs.length) : null;
+  return node.outputs.map((_, k) => ({ type: typed(dtypeOf(node, 0, known), s ? s.map((d, i) => (i === axis ? (sizes?.[k] ?? even) : d)) : null) }));
+};
+
+const range: Rule = (node, known) => [{ type: typed(dtypeOf(node, 0, known), [null]) }];
+
+/** Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels. */
+const attention: Rule = (node, known) => {
+  const [q, v] = [shapeOf(node, 0, known), shapeOf(node, 2, known)];
+  const groups = divide(intAttribute(node, 'q_num_heads', 1), intAttribute(node, 'kv_num_heads', 1));
+  const result = q && v && q.length === 3 && v.length === 3 ? [q[0]!, q[1]!, multiply(v[2]!, groups)] : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result) }];
+};
+
+const where: Rule = (node, known) => {
+  const shapes = [0, 1, 2].map((i) => shapeOf(node, i, known));
+  const result = shapes.every((s) => s !== null) ? (shapes as (readonly Dim[])[]).reduce(broadcast) : null;
+  return [{ type: typed(dtypeOf(node, 1, known), result), contents: chosen(node, known) }];
+};
+
+/** `Where(shape == -1, 1, shape)`, the exporters' guard for Expand, when no extent is -1. */
+function chosen(node: Node, known: Known): readonly Dim[] | null {
+  const test = node.input(0)?.producer;
+  const otherwise = known.contents(node.input(2));
+  if (test?.op !== 'Equal' || test.input(0) !== node.input(2) || !otherwise) return null;
+  return otherwise.map((d) => (d === -1 ? 1 : d));
+}
+
+const table = (names: string, rule: Rule): Readonly<Record<string, Rule>> => Object.fromEntries(names.split(' ').map((n) => [n, rule]));
+
+/** What is known of each operator's results. An operator that is missing here leaves its results unknown. */
+export const rules: Readonly<Record<string, Rule>> = {
+  ...table('Identity LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
+  ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Neg Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
+  ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),
+  ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise(2)),
+  ...table('Equal Less Greater LessOrEqual GreaterOrEqual', elementwise(2, 'bool')),
+  IsNaN: elementwise(1, 'bool'),
+  Where: where,
+  Shape: shape,
+  Size: () => [{ type: tensorType('i64', []) }],
+  Gather: gather,
+  Concat: concat,
+  Unsqueeze: unsqueeze,
+  Squeeze: squeeze,
+  Slice: slice,
+  Reshape: reshape,
+  Transpose: transpose,
+  MatMul: matMul,
+  Gemm: gemm,
+  ...table('ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 ReduceSumSquare', reduce),
+  Cast: cast,
+  CastLike: (node, known) => [{ type: typed(dtypeOf(node, 1, known), shapeOf(node, 0, known)) }],
+  ConstantOfShape: constantOfShape,
+  Expand: expand,
+  Split: split,
+  Range: range,
+  Attention: attention,
+};

@@ -1,0 +1,91 @@
+import { ints, string, type Attributes } from './attributes.ts';
+import { inverse, isIdentity, transformAttributes, type ChannelTransform } from './channel.ts';
+import { Node, type Graph, type Use, type Value } from './graph.ts';
+import { Decode, Encode, Observer, Site, type Role } from './ops/qc.ts';
+import { create, viewAs } from './ops/view.ts';
+import { moved, statisticsAttributes, statisticsOf, type Statistics } from './statistics.ts';
+
+/** The sites of a graph, in order. */
+export const sites = (graph: Graph): readonly Site[] => [...graph.nodes].flatMap((n) => viewAs(Site, n) ?? []);
+
+/** Marks `value` for quantization: the given uses of it now read the site. */
+export function markSite(graph: Graph, value: Value, uses: readonly Use[], role: Role): Site {
+  const node = new Node({
+    op: Site.schema.op,
+    inputs: [value],
+    results: [{ name: graph.freshName(value.name), type: value.type }],
+    attributes: { key: string(value.name), role: string(role) },
+    loc: value.producer?.loc ?? { kind: 'unknown' },
+  });
+  if (value.producer) graph.insertAfter(value.producer, node);
+  else graph.prepend(node);
+  for (const use of uses) graph.setInput(use.node, use.index, node.output);
+  return new Site(node);
+}
+
+/** The number of channels at a site, or null when nothing is known of the shape. */
+export function channelsAt(site: Site): number | null {
+  const dim = site.x.type?.shape?.at(-1);
+  return typeof dim === 'number' ? dim : null;
+}
+
+/** The observer in front of a site. */
+export const observerOf = (site: Site): Observer | null => viewAs(Observer, site.x.producer);
+
+/** What calibration saw at a site, in the site's present basis. */
+export function statisticsAt(site: Site): Statistics | null {
+  const observer = observerOf(site);
+  return observer && statisticsOf(observer.node.attributes);
+}
+
+/** Gives the observer of a site what calibration saw. */
+export function setStatistics(graph: Graph, observer: Observer, statistics: Statistics): Observer {
+  const key = string(observer.key);
+  return new Observer(withAttributes(graph, observer.node, { key, ...statisticsAttributes(statistics) }));
+}
+
+/** Says that runs of channels of these sizes will share a scale. */
+export function setGroups(graph: Graph, site: Site, sizes: readonly number[]): Site {
+  return new Site(withAttributes(graph, site.node, { ...Object.fromEntries(site.node.attributes), groups: ints(sizes) }));
+}
+
+/**
+ * Quantizes `site` in another basis: `x -> Site -> uses` becomes `x -> Encode{t} -> Site -> Decode{inverse of t} -> uses`.
+ * The graph computes what it did, and the observer's statistics move along.
+ */
+export function changeBasis(graph: Graph, site: Site, t: ChannelTransform): Site {
+  if (isIdentity(t)) return site;
+  const observer = observerOf(site);
+  const top = observer?.node ?? site.node;
+  const statistics = statisticsAt(site);
+  const source = top.input(0)!;
+  const encode = create({ graph, before: top }, Encode, [source], { attributes: transformAttributes(t) });
+  graph.setInput(top, 0, encode.y);
+  if (observer && statistics) setStatistics(graph, observer, moved(statistics, t));
+  const decode = new Node({
+    op: Decode.schema.op,
+    inputs: [site.y],
+    results: [{ name: graph.freshName(site.y.name), type: site.y.type }],
+    attributes: transformAttributes(inverse(t)),
+    loc: site.node.loc,
+  });
+  graph.insertAfter(site.node, decode);
+  graph.replaceUses(site.y, decode.output, decode);
+  return site;
+}
+
+/** A copy of a one-result node with other attributes takes the place of the node. */
+function withAttributes(graph: Graph, node: Node, attributes: Attributes): Node {
+  const copy = new Node({
+    op: node.op,
+    name: node.name,
+    loc: node.loc,
+    inputs: node.operands.map((u) => u.value),
+    results: node.outputs.map((o) => ({ name: graph.freshName(o.name), type: o.type })),
+    attributes,
+  });
+  graph.insertBefore(node, copy);
+  graph.replace(node.output, copy.output);
+  graph.erase(node);
+  return copy;
+}

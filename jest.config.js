@@ -1,0 +1,10 @@
+/** ESM throughout: run with `npm test`, which passes the flag that jest needs for it. */
+export default {
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  testEnvironment: '<rootDir>/test/support/environment.cjs',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' } }] },
+  workerIdleMemoryLimit: '1GB',
+  maxWorkers: 2,
+  testTimeout: 60_000,
+};

@@ -1,0 +1,107 @@
+import { fail } from '../../ir/diagnostics.ts';
+import type { Graph, Value } from '../../ir/graph.ts';
+import { isFloat } from '../../ir/types.ts';
+import { cloneGraph } from '../../ir/clone.ts';
+import type { Executor, Feeds, HostTensor } from './executor.ts';
+import type { Pass } from './pass.ts';
+
+/** Largest difference of an exact pass, relative to the largest magnitude of the output. */
+export const exactTolerance = 1e-4;
+
+/**
+ * Holds exact passes to their word: runs the graph on probe inputs and compares with its outputs before the pass.
+ * A difference is QC3001, which names the first value that differs and stays different.
+ */
+export class ContractCheck {
+  readonly #executor: Executor;
+  readonly #probe: Feeds;
+  #reference: Feeds;
+  #before: Graph;
+  private constructor(executor: Executor, probe: Feeds, reference: Feeds, before: Graph) {
+    this.#executor = executor;
+    this.#probe = probe;
+    this.#reference = reference;
+    this.#before = before;
+  }
+  /** Runs `graph` once for the reference. */
+  static async start(executor: Executor, graph: Graph, probe: Feeds): Promise<ContractCheck> {
+    return new ContractCheck(executor, probe, await runOnce(executor, graph, probe), cloneGraph(graph));
+  }
+  /** The largest relative difference between `graph` and the reference. */
+  async difference(graph: Graph): Promise<number> {
+    return largestDifference(this.#reference, await runOnce(this.#executor, graph, this.#probe));
+  }
+  /** Compares after an exact pass; takes a new reference after an approximate one. */
+  async after(graph: Graph, pass: Pick<Pass, 'name' | 'contract'>): Promise<void> {
+    const now = await runOnce(this.#executor, graph, this.#probe);
+    if (pass.contract === 'exact') {
+      const worst = largestDifference(this.#reference, now);
+      if (!(worst <= exactTolerance)) await this.#blame(graph, pass.name, worst);
+    } else {
+      this.#reference = now;
+    }
+    this.#before = cloneGraph(graph);
+  }
+  async #blame(graph: Graph, pass: string, worst: number): Promise<never> {
+    const culprit = await firstLastingDifference(this.#executor, this.#before, graph, this.#probe);
+    return fail(
+      'QC3001',
+      `pass ${pass} must not change what the model computes, but the outputs differ by ${worst.toExponential(1)} relative`,
+      culprit?.producer?.loc,
+      culprit ? { notes: [`%${culprit.name} is the first value from which all that follows differs`] } : {},
+    );
+  }
+}
+
+/** Runs `graph` on one set of feeds. */
+export async function runOnce(executor: Executor, graph: Graph, feeds: Feeds): Promise<Feeds> {
+  const program = await executor.load(graph);
+  try {
+    return await program.run(feeds);
+  } finally {
+    await program.close();
+  }
+}
+
+/** max |a - b| / max |a| over float outputs; infinite when shapes or NaNs differ. Other outputs must be equal. */
+export function largestDifference(a: Feeds, b: Feeds): number {
+  return Object.entries(a).reduce((worst, [name, x]) => Math.max(worst, difference(x, b[name])), 0);
+}
+
+function difference(a: HostTensor, b: HostTensor | undefined): number {
+  if (!b || a.data.length !== b.data.length) return Infinity;
+  if (!isFloat(a.dtype) || a.data instanceof Uint16Array) return a.data.every((x, i) => x === b.data[i]) ? 0 : Infinity;
+  let largest = 0;
+  let magnitude = 0;
+  for (let i = 0; i < a.data.length; i++) {
+    const [x, y] = [Number(a.data[i]), Number(b.data[i])];
+    if (Object.is(x, y) || x === y) continue;
+    largest = Number.isFinite(x) && Number.isFinite(y) ? Math.max(largest, Math.abs(x - y)) : Infinity;
+    if (largest === Infinity) return Infinity;
+  }
+  for (const x of a.data) magnitude = Math.max(magnitude, Math.abs(Number(x)));
+  return largest === 0 ? 0 : largest / Math.max(magnitude, 1e-12);
+}
+
+/**
+ * The first value, in order, after the last one on which both graphs agree. Values inside a changed basis differ rightly;
+ * a mistake is where agreement ends for good.
+ */
+async function firstLastingDifference(executor: Executor, before: Graph, after: Graph, probe: Feeds): Promise<Value | null> {
+  const names = new Set([...before.nodes].flatMap((n) => n.outputs.map((o) => o.name)));
+  const common = [...after.nodes].flatMap((n) => n.outputs).filter((v) => names.has(v.name) && v.type !== null && isFloat(v.type.dtype));
+  const wanted = common.map((v) => v.name);
+  const [a, b] = [await runOnce(executor, exposing(before, wanted), probe), await runOnce(executor, exposing(after, wanted), probe)];
+  const agrees = (v: Value) => a[v.name] !== undefined && difference(a[v.name]!, b[v.name]) <= exactTolerance;
+  const last = common.findLastIndex(agrees);
+  return common[last + 1] ?? null;
+}
+
+/** A copy of `graph` whose outputs are the values of these names. */
+function exposing(graph: Graph, names: readonly string[]): Graph {
+  const copy = cloneGraph(graph);
+  const wanted = new Set(names);
+  copy.outputs.length = 0;
+  for (const node of copy.nodes) for (const out of node.outputs) if (wanted.has(out.name)) copy.addOutput(out);
+  return copy;
+}

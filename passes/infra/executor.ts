@@ -1,0 +1,27 @@
+import type { Graph } from '../../ir/graph.ts';
+import type { DType } from '../../ir/types.ts';
+
+export type HostData = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array;
+
+/** An array at the boundary of a graph that runs: f16 as Uint16Array, bool as Uint8Array, i64 as BigInt64Array. */
+export interface HostTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: HostData;
+}
+
+/** Arrays by the name of the graph input or output. */
+export type Feeds = Readonly<Record<string, HostTensor>>;
+
+/** A graph that is loaded and ready to run. */
+export interface Program {
+  /** Runs once. Throws QC5001 when the runtime refuses. */
+  run(feeds: Feeds): Promise<Feeds>;
+  close(): Promise<void>;
+}
+
+/** What a pass asks for when it must compute: ONNX Runtime behind an interface. `src/runtime` implements it. */
+export interface Executor {
+  /** Loads `graph`, whose outputs are what a run gives. The graph is not changed and may be changed afterwards. */
+  load(graph: Graph): Promise<Program>;
+}

@@ -1,0 +1,34 @@
+/** What a ledger entry is about. */
+export type Candidate = 'linear' | 'norm' | 'attention' | 'cache';
+
+/** What became of one candidate: never empty at the end of a compile. */
+export interface LedgerEntry {
+  readonly kind: Candidate;
+  readonly name: string;
+  /** What was done to it, in order. */
+  readonly done: readonly string[];
+  /** Why it, or a part of it, was left alone. */
+  readonly left: readonly string[];
+}
+
+/** Every candidate of a model by name, with what passes and lowering did to it. */
+export class Ledger {
+  readonly #entries = new Map<string, LedgerEntry>();
+  get entries(): readonly LedgerEntry[] {
+    return [...this.#entries.values()];
+  }
+  /** Enters a candidate that something may be done to. */
+  enter(kind: Candidate, name: string): void {
+    if (!this.#entries.has(name)) this.#entries.set(name, { kind, name, done: [], left: [] });
+  }
+  done(kind: Candidate, name: string, what: string): void {
+    this.#change(kind, name, (e) => (e.done.includes(what) ? e : { ...e, done: [...e.done, what] }));
+  }
+  left(kind: Candidate, name: string, why: string): void {
+    this.#change(kind, name, (e) => (e.left.includes(why) ? e : { ...e, left: [...e.left, why] }));
+  }
+  #change(kind: Candidate, name: string, f: (e: LedgerEntry) => LedgerEntry): void {
+    this.enter(kind, name);
+    this.#entries.set(name, f(this.#entries.get(name)!));
+  }
+}

@@ -1,0 +1,56 @@
+import type { Diagnostic } from '../../ir/diagnostics.ts';
+import type { Graph } from '../../ir/graph.ts';
+import type { Statistics } from '../../ir/statistics.ts';
+import type { Executor, Feeds } from './executor.ts';
+import type { Ledger } from './ledger.ts';
+import type { Options, OptionValues } from './options.ts';
+
+/** What passes may ask of the world; everything else they get from the graph. */
+export interface Services {
+  readonly executor: Executor;
+  /** Calibration samples; null when the user gave none. */
+  readonly samples: readonly Feeds[] | null;
+  /** Saved statistics by site; null when the user gave none. */
+  readonly statistics: ReadonlyMap<string, Statistics> | null;
+}
+
+export interface PassContext {
+  readonly services: Services;
+  readonly ledger: Ledger;
+  readonly signal: AbortSignal;
+  readonly report: (diagnostic: Diagnostic) => void;
+  /** Counts something worth showing and testing. */
+  readonly count: (statistic: string, by?: number) => void;
+  /** Says how far the pass is. */
+  readonly progress: (done: number, total: number, what: string) => void;
+}
+
+/** `exact`: computes the same function in real arithmetic, which the manager checks. `approximate`: may lose accuracy. */
+export type Contract = 'exact' | 'approximate';
+
+export interface PassSpec<S extends Options> {
+  /** kebab-case; '+' allowed. */
+  readonly name: string;
+  /** One line, no full stop. */
+  readonly summary: string;
+  readonly contract: Contract;
+  readonly options?: S;
+  /** Facts that must hold before, and that hold after; checked before anything runs. */
+  readonly needs?: readonly string[];
+  readonly gives?: readonly string[];
+  readonly run: (graph: Graph, ctx: PassContext, options: OptionValues<S>) => void | Promise<void>;
+}
+
+/** A pass with its option types forgotten: what registries and pipelines hold. */
+export interface Pass {
+  readonly name: string;
+  readonly summary: string;
+  readonly contract: Contract;
+  readonly options: Options;
+  readonly needs: readonly string[];
+  readonly gives: readonly string[];
+  readonly run: (graph: Graph, ctx: PassContext, options: never) => void | Promise<void>;
+}
+
+/** Makes a pass. Its `run` gets typed option values. */
+export const definePass = <const S extends Options = Record<never, never>>(spec: PassSpec<S>): Pass => ({ options: {}, needs: [], gives: [], ...spec });
