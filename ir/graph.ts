@@ -79,6 +79,7 @@ export class Node {
     this.outputs = init.results.map((r, index) => new Value(r.name, r.type, { kind: 'result', node: this, index }));
     this.operands = init.inputs.map((value, index) => ({ node: this, index, value }));
     for (const use of this.operands) if (use.value) link(use.value, use);
+    for (const body of this.bodies) body.holder = this;
   }
   input(index: number): Value | null {
     return this.operands[index]?.value ?? null;
@@ -108,6 +109,8 @@ export const irOpset = 23;
 export class Graph {
   readonly name: string;
   readonly parent: Graph | null;
+  /** The node that holds this graph as an attribute; null for a root, and until that node is made. */
+  holder: Node | null = null;
   readonly inputs: Value[] = [];
   readonly outputs: Value[] = [];
   readonly constants: ReadonlySet<Value> = new Set();

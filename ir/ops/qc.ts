@@ -30,8 +30,8 @@ export class Decode extends ChannelOp {
   static readonly schema = unary('qc.Decode');
 }
 
-/** What a site feeds: decides which schemes quantize it and which cells an order must respect. */
-export const roles = ['linear', 'query', 'key', 'value'] as const;
+/** What a site is to its neighbours: `norm` and `linear` feed linears, `norm` from a norm; the others feed an Attention. */
+export const roles = ['norm', 'linear', 'query', 'key', 'value'] as const;
 export type Role = (typeof roles)[number];
 
 /** The place where a value will be quantized. An identity that no channel rule crosses. */

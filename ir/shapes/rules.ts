@@ -1,6 +1,6 @@
 import type { Node, Value } from '../graph.ts';
 import { dtypes, tensorType, type Dim, type DType, type TensorType } from '../types.ts';
-import { broadcast, divide, multiply, plus, reshaped } from './dims.ts';
+import { broadcast, divide, multiply, plus, productOf, reshaped } from './dims.ts';
 
 /** What is known of values that come before a node. */
 export interface Known {
@@ -167,6 +167,12 @@ const split: Rule = (node, known) => {
   return node.outputs.map((_, k) => ({ type: typed(dtypeOf(node, 0, known), s ? s.map((d, i) => (i === axis ? (sizes?.[k] ?? even) : d)) : null) }));
 };
 
+const flatten: Rule = (node, known) => {
+  const s = shapeOf(node, 0, known);
+  const axis = s ? axisOf(intAttribute(node, 'axis', 1), s.length) : 0;
+  return [{ type: typed(dtypeOf(node, 0, known), s && [productOf(s.slice(0, axis)), productOf(s.slice(axis))]) }];
+};
+
 const range: Rule = (node, known) => [{ type: typed(dtypeOf(node, 0, known), [null]) }];
 
 /** Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels. */
@@ -218,6 +224,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   CastLike: (node, known) => [{ type: typed(dtypeOf(node, 1, known), shapeOf(node, 0, known)) }],
   ConstantOfShape: constantOfShape,
   Expand: expand,
+  Flatten: flatten,
   Split: split,
   Range: range,
   Attention: attention,

@@ -25,3 +25,10 @@ export interface Executor {
   /** Loads `graph`, whose outputs are what a run gives. The graph is not changed and may be changed afterwards. */
   load(graph: Graph): Promise<Program>;
 }
+
+/** Keeps arrays between slices of a run, outside the memory of the process. */
+export interface Spool {
+  put(key: string, feeds: Feeds): Promise<void>;
+  get(key: string): Promise<Feeds>;
+  close(): Promise<void>;
+}

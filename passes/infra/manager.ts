@@ -116,6 +116,7 @@ export class PassManager {
       const pass = this.find(call.name);
       const options = readOptions(pass.name, pass.options, call.options) as never;
       for (const need of pass.needs) if (!holding.has(need)) this.#missing(pass, need);
+      for (const fact of pass.breaks) holding.delete(fact);
       for (const fact of pass.gives) holding.add(fact);
       return { call, pass, options };
     });
@@ -131,6 +132,7 @@ export class PassManager {
     const add = (call: PassCall): void => {
       const pass = this.find(call.name);
       for (const need of pass.needs) if (!holding.has(need)) add({ name: this.#giver(pass, need).name, options: {} });
+      for (const fact of pass.breaks) holding.delete(fact);
       for (const fact of pass.gives) holding.add(fact);
       const open = Object.entries(defaults).filter(([k]) => k in pass.options && !(k in call.options));
       complete.push({ ...call, options: { ...Object.fromEntries(open), ...call.options } });

@@ -1,13 +1,15 @@
 import type { Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { Statistics } from '../../ir/statistics.ts';
-import type { Executor, Feeds } from './executor.ts';
+import type { Executor, Feeds, Spool } from './executor.ts';
 import type { Ledger } from './ledger.ts';
 import type { Options, OptionValues } from './options.ts';
 
 /** What passes may ask of the world; everything else they get from the graph. */
 export interface Services {
   readonly executor: Executor;
+  /** A fresh place for activations. */
+  readonly spool: () => Spool;
   /** Calibration samples; null when the user gave none. */
   readonly samples: readonly Feeds[] | null;
   /** Saved statistics by site; null when the user gave none. */
@@ -35,9 +37,10 @@ export interface PassSpec<S extends Options> {
   readonly summary: string;
   readonly contract: Contract;
   readonly options?: S;
-  /** Facts that must hold before, and that hold after; checked before anything runs. */
+  /** Facts that must hold before, that hold after, and that hold no longer; checked before anything runs. */
   readonly needs?: readonly string[];
   readonly gives?: readonly string[];
+  readonly breaks?: readonly string[];
   readonly run: (graph: Graph, ctx: PassContext, options: OptionValues<S>) => void | Promise<void>;
 }
 
@@ -49,8 +52,9 @@ export interface Pass {
   readonly options: Options;
   readonly needs: readonly string[];
   readonly gives: readonly string[];
+  readonly breaks: readonly string[];
   readonly run: (graph: Graph, ctx: PassContext, options: never) => void | Promise<void>;
 }
 
 /** Makes a pass. Its `run` gets typed option values. */
-export const definePass = <const S extends Options = Record<never, never>>(spec: PassSpec<S>): Pass => ({ options: {}, needs: [], gives: [], ...spec });
+export const definePass = <const S extends Options = Record<never, never>>(spec: PassSpec<S>): Pass => ({ options: {}, needs: [], gives: [], breaks: [], ...spec });

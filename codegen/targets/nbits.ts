@@ -1,0 +1,105 @@
+import { int } from '../../ir/attributes.ts';
+import { isChannelVector } from '../../ir/constants.ts';
+import type { Graph, Node } from '../../ir/graph.ts';
+import { isOutput } from '../../ir/pattern.ts';
+import { Add } from '../../ir/ops/generated.ts';
+import { DynamicQuantize } from '../../ir/ops/qc.ts';
+import { viewAs } from '../../ir/ops/view.ts';
+import { floats, lazy, type Tensor } from '../../ir/tensor.ts';
+import { Emit } from './emit.ts';
+import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
+
+/** Block sizes that com.microsoft.MatMulNBits takes. */
+const blockSizes = [16, 32, 64, 128, 256];
+
+/** Why a product cannot become MatMulNBits; null when it can. */
+export function nbitsRefusal(node: Node): string | null {
+  const w = quantizedWeight(node.input(1));
+  if (!w) return 'the weight is not quantized';
+  if (bitsOf(w) === null) return `MatMulNBits has no codes from ${w.qmin} to ${w.qmax}`;
+  const block = blockOf(w);
+  if (!blockSizes.includes(block) || w.sizes.some((n, g) => n !== block && g !== w.sizes.length - 1)) return 'its row groups are not blocks of 16 to 256';
+  const input = viewAs(DynamicQuantize, node.input(0)?.producer ?? null);
+  if (node.input(0)?.producer?.op === 'qc.FakeQuantize') return 'its input has static scales';
+  if (input && (input.block !== block || !input.symmetric || input.qmax !== 127)) return 'MatMulNBits quantizes its input at 8 bits in blocks of its own';
+  return null;
+}
+
+/**
+ * x Q(W) + b as com.microsoft.MatMulNBits. Where x is quantized by blocks, `accuracy_level` 4 has the operator do that itself:
+ * 8 bits, symmetric, one scale for each token and block.
+ * @see https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulNBits
+ */
+export function lowerToNbits(graph: Graph, node: Node): string {
+  const w = quantizedWeight(node.input(1))!;
+  const [bits, block] = [bitsOf(w)!, blockOf(w)];
+  const input = viewAs(DynamicQuantize, node.input(0)!.producer);
+  const emit = new Emit(graph, node);
+  const bias = biasOf(node);
+  const result = bias?.node.output ?? node.output;
+  const zeros = w.qmin === -w.qmax ? null : emit.constant('zero_points', packedZeros(w, bits));
+  const operands = [
+    input ? input.x : node.input(0),
+    emit.constant('weight', packedCodes(w, bits, block)),
+    emit.constant('scales', lazy('f32', [w.columns * w.sizes.length], () => turned(floats(w.scale), w.sizes.length, w.columns))),
+    zeros,
+    null,
+    bias?.b ?? null,
+  ];
+  const last = operands.findLastIndex((v) => v !== null) + 1;
+  const attributes = { K: int(w.rows), N: int(w.columns), bits: int(bits), block_size: int(block), accuracy_level: int(input ? 4 : 0) };
+  const made = emit.node('com.microsoft.MatMulNBits', operands.slice(0, last), attributes, result.type);
+  graph.replace(result, made);
+  if (bias) graph.erase(bias.node);
+  graph.erase(node);
+  return `MatMulNBits, ${bits} bits in blocks of ${block}${input ? ', 8-bit input' : ''}`;
+}
+
+const blockOf = (w: QuantizedWeight): number => w.sizes[0]!;
+const bitsOf = (w: QuantizedWeight): 4 | 8 | null => (w.qmin >= -8 && w.qmax <= 7 ? 4 : w.qmin >= -128 && w.qmax <= 127 ? 8 : null);
+
+/** The Add with a constant for each channel that alone reads the product. */
+function biasOf(node: Node): Add | null {
+  const add = isOutput(node.output) ? null : viewAs(Add, node.output.soleUse?.node ?? null);
+  return add && add.a === node.output && isChannelVector(add.b) ? add : null;
+}
+
+/** [groups, out] as [out, groups]. */
+function turned(data: Float32Array, groups: number, columns: number): Float32Array {
+  return Float32Array.from({ length: data.length }, (_, i) => data[(i % groups) * columns + Math.floor(i / groups)]!);
+}
+
+/** Codes as unsigned, [out, blocks, block * bits / 8], low bits first; a short last block is padded with the code of zero. */
+function packedCodes(w: QuantizedWeight, bits: 4 | 8, block: number): Tensor {
+  const blocks = w.sizes.length;
+  const lift = 2 ** (bits - 1);
+  const perByte = 8 / bits;
+  return lazy('u8', [w.columns, blocks, (block * bits) / 8], () => {
+    const codes = w.codes.bytes();
+    const packed = new Uint8Array((w.columns * blocks * block) / perByte);
+    for (let row = 0; row < blocks * block; row++) {
+      for (let c = 0; c < w.columns; c++) {
+        const code = row < w.rows ? ((codes[row * w.columns + c]! << 24) >> 24) + lift : lift;
+        const at = c * blocks * block + row;
+        packed[Math.floor(at / perByte)]! |= code << ((at % perByte) * bits);
+      }
+    }
+    return packed;
+  });
+}
+
+/** Zero points as unsigned, [out, ceil(blocks * bits / 8)]. */
+function packedZeros(w: QuantizedWeight, bits: 4 | 8): Tensor {
+  const blocks = w.sizes.length;
+  const row = Math.ceil((blocks * bits) / 8);
+  const lift = 2 ** (bits - 1);
+  return lazy('u8', [w.columns * row], () => {
+    const zeros = turned(floats(w.zero), blocks, w.columns);
+    const packed = new Uint8Array(w.columns * row);
+    zeros.forEach((z, i) => {
+      const [c, g] = [Math.floor(i / blocks), i % blocks];
+      packed[c * row + Math.floor((g * bits) / 8)]! |= (z + lift) << ((g * bits) % 8);
+    });
+    return packed;
+  });
+}

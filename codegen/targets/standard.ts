@@ -1,0 +1,190 @@
+import { int, ints, type Attributes } from '../../ir/attributes.ts';
+import { permAt } from '../../ir/channel.ts';
+import { fail } from '../../ir/diagnostics.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { Attention } from '../../ir/ops/generated.ts';
+import { Decode, DynamicQuantize, Encode, FakeQuantize } from '../../ir/ops/qc.ts';
+import { viewAs } from '../../ir/ops/view.ts';
+import { dense, floats, inMemory, integers, int64s, scalar, type Tensor } from '../../ir/tensor.ts';
+import { tensorType } from '../../ir/types.ts';
+import { addBias } from '../../ir/weights.ts';
+import { Emit } from './emit.ts';
+import { offsetProduct, packedInt4, quantizedWeight, runs, type QuantizedWeight } from './quantized.ts';
+
+/** y = x[perm] * scale + shift in Gather, Mul and Add, as far as there is something to do. */
+export function lowerTransform(graph: Graph, node: Node): void {
+  const view = viewAs(Encode, node) ?? new Decode(node);
+  const t = view.transform;
+  const emit = new Emit(graph, node);
+  const type = view.x.type;
+  let value = view.x;
+  if (t.perm) value = emit.node('Gather', [value, emit.constant('order', int64s([t.size], Array.from({ length: t.size }, (_, i) => permAt(t, i))))], { axis: int(-1) }, type);
+  if (t.scale) value = emit.node('Mul', [value, emit.constant('scale', dense([t.size], t.scale))], {}, type);
+  if (t.shift) value = emit.node('Add', [value, emit.constant('shift', dense([t.size], t.shift))], {}, type);
+  graph.replace(node.output, value);
+  graph.erase(node);
+}
+
+export interface ActivationForm {
+  /** Codes of whole bytes as unsigned, which x86 multiplies faster with signed weights. */
+  readonly unsigned: boolean;
+}
+
+/**
+ * An activation's FakeQuantize as QuantizeLinear and DequantizeLinear. Codes narrower than their type are clipped between the two.
+ * A zero point outside the type moves: x - o is quantized instead, o being a whole number of steps, and o W joins the bias.
+ */
+export function lowerActivation(graph: Graph, node: Node, form: ActivationForm): void {
+  const fake = new FakeQuantize(node);
+  const storage = storageFor(fake, form);
+  const index = integers(fake.index.constant!);
+  const sizes = runs(index);
+  const groupScale = floats(fake.scale.constant!);
+  const groupZero = Float32Array.from(floats(fake.zero.constant!), (z) => z + storage.bias);
+  const fitting = groupZero.map((z) => Math.min(Math.max(z, storage.low), storage.high));
+  const one = sizes.length === 1;
+  const spread = (v: Float32Array): Float32Array => (one ? v.slice(0, 1) : Float32Array.from(index, (g) => v[g]!));
+  const shape = one ? [] : [index.length];
+  const emit = new Emit(graph, node);
+  const type = fake.x.type;
+  const offset = Float32Array.from(index, (g) => groupScale[g]! * (fitting[g]! - groupZero[g]!));
+  const moves = offset.some((o) => o !== 0);
+  const source = moves ? emit.node('Sub', [fake.x, emit.constant('offset', dense([index.length], offset))], {}, type) : fake.x;
+  const scale = emit.constant('scale', dense(shape, spread(groupScale)));
+  const zero = emit.constant('zero_point', storage.tensor(shape, spread(fitting)));
+  const attributes: Attributes = one ? {} : { axis: int(-1) };
+  const codeType = type && tensorType(storage.dtype, type.shape);
+  let codes = emit.node('QuantizeLinear', [source, scale, zero], attributes, codeType);
+  if (storage.clip) codes = emit.node('Clip', [codes, ...storage.clip.map((x, i) => emit.constant(i === 0 ? 'least' : 'most', storage.tensor([], Float32Array.of(x))))], {}, codeType);
+  const result = emit.node('DequantizeLinear', [codes, scale, zero], attributes, type);
+  graph.replace(node.output, result);
+  graph.erase(node);
+  if (moves) addOffset(graph, result, offset);
+}
+
+interface Storage {
+  readonly dtype: 'i4' | 'i8' | 'u8';
+  readonly low: number;
+  readonly high: number;
+  /** Added to signed codes to give stored ones. */
+  readonly bias: number;
+  readonly clip: readonly [number, number] | null;
+  readonly tensor: (shape: readonly number[], codes: Float32Array) => Tensor;
+}
+
+function storageFor({ qmin, qmax }: FakeQuantize, { unsigned }: ActivationForm): Storage {
+  if (qmin === -8 && qmax === 7) {
+    const tensor = (shape: readonly number[], codes: Float32Array) => packedInt4(inMemory('i8', shape, Int8Array.from(codes)));
+    return { dtype: 'i4', low: -8, high: 7, bias: 0, clip: null, tensor };
+  }
+  const bias = unsigned ? 128 : 0;
+  const whole = qmin === -128 && qmax === 127;
+  return {
+    dtype: unsigned ? 'u8' : 'i8',
+    low: -128 + bias,
+    high: 127 + bias,
+    bias,
+    clip: whole ? null : [qmin + bias, qmax + bias],
+    tensor: (shape, codes) => (unsigned ? inMemory('u8', shape, Uint8Array.from(codes)) : inMemory('i8', shape, Int8Array.from(codes))),
+  };
+}
+
+/** Gives back an offset that was taken off before quantization: in the bias of the products that read the value, else by an Add. */
+function addOffset(graph: Graph, value: Value, offset: Float32Array): void {
+  for (const use of [...value.uses]) {
+    const weight = use.node.op === 'MatMul' && use.index === 0 ? quantizedWeight(use.node.input(1)) : null;
+    if (weight) addBias(graph, use.node.output, offsetProduct(offset, weight), `${use.node.output.name}.offset`);
+    else {
+      const emit = new Emit(graph, use.node);
+      graph.setInput(use.node, use.index, emit.node('Add', [value, emit.constant('offset', dense([offset.length], offset))], {}, value.type));
+    }
+  }
+}
+
+/** A weight's FakeQuantize as integers behind DequantizeLinear, or behind Cast, Gather and Mul where row groups are uneven. */
+export function lowerWeight(graph: Graph, w: QuantizedWeight): void {
+  const narrow = w.qmin >= -8 && w.qmax <= 7;
+  const emit = new Emit(graph, w.node);
+  const codes = emit.constant('codes', narrow ? packedInt4(w.codes) : w.codes);
+  const zeros = w.qmin === -w.qmax ? null : floats(w.zero);
+  const fits = zeros === null || zeros.every((z) => z >= (narrow ? -8 : -128) && z <= (narrow ? 7 : 127));
+  const even = w.sizes.every((n, g) => n === w.sizes[0] || (g === w.sizes.length - 1 && n < w.sizes[0]!));
+  const result = even && fits ? dequantize(emit, w, codes, zeros, narrow) : expand(emit, w, codes, zeros);
+  graph.replace(w.node.output, result);
+  graph.erase(w.node);
+}
+
+function dequantize(emit: Emit, w: QuantizedWeight, codes: Value, zeros: Float32Array | null, narrow: boolean): Value {
+  const one = w.sizes.length === 1;
+  const shape = one ? [w.columns] : [w.sizes.length, w.columns];
+  const scale = emit.constant('scale', { ...w.scale, shape });
+  const stored = zeros && inMemory('i8', shape, Int8Array.from(zeros));
+  const zero = stored && emit.constant('zero_point', narrow ? packedInt4(stored) : stored);
+  const attributes = one ? { axis: int(1) } : { axis: int(0), block_size: int(w.sizes[0]!) };
+  return emit.node('DequantizeLinear', zero ? [codes, scale, zero] : [codes, scale], attributes, tensorType('f32', [w.rows, w.columns]));
+}
+
+/** (codes - zero[group]) * scale[group]: runtimes fold it into a float weight when they load the model. */
+function expand(emit: Emit, w: QuantizedWeight, codes: Value, zeros: Float32Array | null): Value {
+  const type = tensorType('f32', [w.rows, w.columns]);
+  const group = emit.constant('group', int64s([w.rows], w.sizes.flatMap((n, g) => Array.from({ length: n }, () => g))));
+  const rows = (suffix: string, t: Tensor): Value => emit.node('Gather', [emit.constant(suffix, t), group], { axis: int(0) }, type);
+  let value = emit.node('Cast', [codes], { to: int(1) }, type);
+  if (zeros) value = emit.node('Sub', [value, rows('zero', w.zero)], {}, type);
+  return emit.node('Mul', [value, rows('scale', w.scale)], {}, type);
+}
+
+/** Per-token quantization in standard operators; see the body of qc.DynamicQuantize for the equations. */
+export function lowerDynamic(graph: Graph, node: Node): void {
+  const view = new DynamicQuantize(node);
+  const emit = new Emit(graph, node);
+  const channels = view.x.type?.shape?.at(-1);
+  const blocked = view.block > 0 && view.block !== channels;
+  if (blocked && typeof channels !== 'number') fail('QC4001', `%${view.x.name} has an unknown number of channels, so it cannot be cut into blocks`, node.loc);
+  const rows = blocked ? emit.node('Reshape', [view.x, emit.constant('blocks', int64s([3], [-1, Number(channels) / view.block, view.block]))]) : view.x;
+  const quantized = perRow(emit, rows, view);
+  const result = blocked ? emit.node('Reshape', [quantized, emit.node('Shape', [view.x])], {}, view.x.type) : quantized;
+  graph.replace(node.output, result);
+  graph.erase(node);
+}
+
+function perRow(emit: Emit, x: Value, { qmin, qmax, symmetric }: DynamicQuantize): Value {
+  const number = (k: number) => emit.constant('number', scalar(k));
+  const reduce = (op: string, v: Value) => emit.node(op, [v, emit.constant('axis', int64s([1], [-1]))], { keepdims: int(1) });
+  const tiny = number(1.1754943508222875e-38);
+  const [least, most] = [number(qmin), number(qmax)];
+  if (symmetric) {
+    const scale = emit.node('Max', [emit.node('Div', [reduce('ReduceMax', emit.node('Abs', [x])), most]), tiny]);
+    const codes = emit.node('Clip', [emit.node('Round', [emit.node('Div', [x, scale])]), least, most]);
+    return emit.node('Mul', [codes, scale], {}, x.type);
+  }
+  const low = emit.node('Min', [reduce('ReduceMin', x), number(0)]);
+  const high = emit.node('Max', [reduce('ReduceMax', x), number(0)]);
+  const scale = emit.node('Max', [emit.node('Div', [emit.node('Sub', [high, low]), number(qmax - qmin)]), tiny]);
+  const zero = emit.node('Clip', [emit.node('Sub', [least, emit.node('Round', [emit.node('Div', [low, scale])])]), least, most]);
+  const codes = emit.node('Clip', [emit.node('Add', [emit.node('Round', [emit.node('Div', [x, scale])]), zero]), least, most]);
+  return emit.node('Mul', [emit.node('Sub', [codes, zero]), scale], {}, x.type);
+}
+
+/** Attention [batch, seq, heads * width] in Reshape, Transpose, MatMul and Softmax, for opsets before 23. */
+export function lowerAttention(graph: Graph, node: Node): void {
+  const view = new Attention(node);
+  const plain = !view.past_key && !view.past_value && node.outputs.slice(1).every((o) => o.uses.size === 0 && !graph.outputs.includes(o)) && view.is_causal === 0 && view.softcap === 0;
+  const heads = view.q_num_heads;
+  if (!plain || heads === 0 || heads !== view.kv_num_heads) return;
+  const emit = new Emit(graph, node);
+  const width = (v: Value): number => {
+    const channels = v.type?.shape?.at(-1);
+    return typeof channels === 'number' ? channels / heads : fail('QC4001', `%${v.name} has an unknown number of channels`, node.loc);
+  };
+  const split = (v: Value, perm: readonly number[]) =>
+    emit.node('Transpose', [emit.node('Reshape', [v, emit.constant('heads', int64s([4], [0, 0, heads, width(v)]))])], { perm: ints(perm) });
+  const factor = view.node.attributes.has('scale') ? view.scale : 1 / Math.sqrt(width(view.q));
+  const query = factor === 1 ? view.q : emit.node('Mul', [view.q, emit.constant('factor', scalar(factor))], {}, view.q.type);
+  const scores = emit.node('MatMul', [split(query, [0, 2, 1, 3]), split(view.k, [0, 2, 3, 1])]);
+  const masked = view.attn_mask ? emit.node('Add', [scores, view.attn_mask]) : scores;
+  const context = emit.node('MatMul', [emit.node('Softmax', [masked], { axis: int(-1) }), split(view.v, [0, 2, 1, 3])]);
+  const merged = emit.node('Transpose', [context], { perm: ints([0, 2, 1, 3]) });
+  graph.replace(view.y, emit.node('Reshape', [merged, emit.constant('merged', int64s([3], [0, 0, heads * width(view.v)]))], {}, view.y.type));
+  graph.erase(node);
+}

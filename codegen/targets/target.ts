@@ -1,0 +1,42 @@
+import { diagnostic, fail, QcError } from '../../ir/diagnostics.ts';
+import type { Graph, Node } from '../../ir/graph.ts';
+import { eraseDead } from '../../ir/rewrite.ts';
+
+/** What lowering did to a node, for the ledger. */
+export interface Lowered {
+  readonly name: string;
+  /** What it became, or why it did not become what the target is for. */
+  readonly done?: string;
+  readonly left?: string;
+}
+
+/** A kind of runtime: what it can do, and how sites become its operators. */
+export interface Target {
+  readonly name: string;
+  readonly summary: string;
+  /** Operators outside the default domain that the runtime has. */
+  readonly operators: ReadonlySet<string>;
+  /** Turns what the IR has and the target lacks into what the target has. */
+  readonly lower: (graph: Graph) => readonly Lowered[];
+}
+
+/** Lowers `graph` to `target` and checks that nothing is left that the target lacks (QC4001). */
+export function lowerTo(target: Target, graph: Graph): readonly Lowered[] {
+  const report = target.lower(graph);
+  eraseDead(graph);
+  const illegal = [...graph.nodes].filter((n) => n.op.startsWith('qc.') && !target.operators.has(n.op));
+  if (illegal.length > 0) throw new QcError(illegal.map((n) => diagnostic('QC4001', `${target.name} has no ${n.op}`, n.loc)));
+  return report;
+}
+
+/** Runs `f` on every node of one of these operators that is still in the graph. */
+export function eachNode(graph: Graph, ops: readonly string[], f: (node: Node) => void): void {
+  const wanted = new Set(ops);
+  for (const node of [...graph.nodes]) if (wanted.has(node.op) && node.graph === graph) f(node);
+}
+
+/** The target of this name; QC2006 lists them. */
+export function targetNamed(targets: readonly Target[], name: string): Target {
+  const found = targets.find((t) => t.name === name);
+  return found ?? fail('QC2006', `no target '${name}'`, undefined, { hint: `targets: ${targets.map((t) => t.name).join(', ')}` });
+}

@@ -1,0 +1,27 @@
+import type { Value } from './graph.ts';
+import { floats, integers } from './tensor.ts';
+import { isFloat, sizeOf } from './types.ts';
+
+/** The number that a one-element float constant holds, or null. */
+export function scalarOf(v: Value | null): number | null {
+  const t = v?.constant;
+  return t && isFloat(t.dtype) && sizeOf(t.shape) === 1 ? floats(t)[0]! : null;
+}
+
+/** The elements of an integer constant, or null. */
+export function integersOf(v: Value | null): readonly number[] | null {
+  const t = v?.constant;
+  return t && /^[iu]\d+$/.test(t.dtype) ? integers(t) : null;
+}
+
+/** Whether a value is a float constant with one element for each of `size` channels of the last axis. */
+export function isChannelVector(v: Value | null, size?: number): boolean {
+  const t = v?.constant;
+  return !!t && isFloat(t.dtype) && t.shape.length === 1 && (size === undefined || t.shape[0] === size);
+}
+
+/** Whether a value is a float constant matrix [in, out]. */
+export function isMatrix(v: Value | null): boolean {
+  const t = v?.constant;
+  return !!t && isFloat(t.dtype) && t.shape.length === 2;
+}

@@ -1,0 +1,69 @@
+import { apply, linearPart, permAt, scaleAt, shiftAt, type ChannelTransform } from './channel.ts';
+import { fail } from './diagnostics.ts';
+import { Node, type Graph, type Value } from './graph.ts';
+import { Add } from './ops/generated.ts';
+import { viewAs } from './ops/view.ts';
+import { isChannelVector } from './constants.ts';
+import { isOutput } from './pattern.ts';
+import { derived, floats, type Tensor } from './tensor.ts';
+
+/** W' with T(x) W' = T(x W) for the linear part of T: columns move and scale. */
+export const movedColumns = (t: ChannelTransform, w: Tensor): Tensor => derived(w, w.shape, () => apply(linearPart(t), floats(w), w.shape, 1));
+
+/** W' with x W' = L(x) W for the linear part L of `t`: row perm[i] of W' is scale[i] times row i of W. */
+export const movedRows = (t: ChannelTransform, w: Tensor): Tensor =>
+  derived(w, w.shape, () => {
+    const [rows = 0, columns = 0] = w.shape;
+    if (rows !== t.size) fail('QC1103', `a transform of ${t.size} channels meets a weight of ${rows} rows`);
+    const from = floats(w);
+    const to = new Float32Array(from.length);
+    for (let i = 0; i < rows; i++) {
+      const [target, scale] = [permAt(t, i) * columns, scaleAt(t, i)];
+      for (let c = 0; c < columns; c++) to[target + c] = from[i * columns + c]! * scale;
+    }
+    return to;
+  });
+
+/** shift W: what the shift of `t` adds to every row of a product with W. */
+export const shiftProduct = (t: ChannelTransform, w: Tensor): Tensor =>
+  derived(w, [w.shape[1]!], () => {
+    const [rows = 0, columns = 0] = w.shape;
+    const from = floats(w);
+    const sum = new Float64Array(columns);
+    for (let i = 0; i < rows; i++) {
+      const shift = shiftAt(t, i);
+      if (shift !== 0) for (let c = 0; c < columns; c++) sum[c]! += shift * from[i * columns + c]!;
+    }
+    return Float32Array.from(sum);
+  });
+
+/** T(v) of one value for each channel. */
+export const movedVector = (t: ChannelTransform, v: Tensor): Tensor => derived(v, v.shape, () => apply(t, floats(v), v.shape, 0));
+
+export const constantLike = (graph: Graph, like: Value, tensor: Tensor): Value => graph.addConstant(graph.freshName(like.name), tensor);
+
+/** Adds one constant for each channel to `value`: into the bias that follows it, or as a new Add. */
+export function addBias(graph: Graph, value: Value, delta: Tensor, name: string): void {
+  const add = isOutput(value) ? null : viewAs(Add, value.soleUse?.node ?? null);
+  const bias = add && add.a === value && isChannelVector(add.b) ? add.b : null;
+  if (add && bias?.constant) {
+    const old = bias.constant;
+    const sum = derived(old, old.shape, () => {
+      const d = floats(delta);
+      return floats(old).map((x, i) => x + d[i]!);
+    });
+    return graph.setInput(add.node, 1, constantLike(graph, bias, sum));
+  }
+  const constant = graph.addConstant(graph.freshName(name), delta);
+  const made = new Node({ op: Add.schema.op, inputs: [value, constant], results: [{ name: graph.freshName(value.name), type: value.type }] });
+  graph.insertAfter(value.producer!, made);
+  graph.replaceUses(value, made.output, made);
+  if (graph.outputs.includes(made.output)) swapNames(graph, value, made.output);
+}
+
+/** What the caller of the graph knows by a name keeps that name. */
+function swapNames(graph: Graph, a: Value, b: Value): void {
+  const name = a.name;
+  graph.rename(a, graph.freshName(b.name));
+  graph.rename(b, name);
+}

@@ -1,0 +1,120 @@
+import { factor, inverse, isIdentity, then, transformAttributes, type ChannelTransform } from '../../ir/channel.ts';
+import { diagnostic } from '../../ir/diagnostics.ts';
+import { admits } from '../../ir/freedom.ts';
+import { Node, type Graph, type Value } from '../../ir/graph.ts';
+import { Decode, Encode } from '../../ir/ops/qc.ts';
+import { create, viewAs } from '../../ir/ops/view.ts';
+import { eraseDead } from '../../ir/rewrite.ts';
+import { definePass, type PassContext } from '../infra/pass.ts';
+import { down } from './down.ts';
+import { up } from './up.ts';
+
+/**
+ * Makes changes of basis disappear: every Encode moves up into the weights, norms and biases that make its operand, every
+ * Decode down into the weights that read its result. Each moves strictly one way, so this ends. What nothing takes stays as
+ * Gather, Mul or Add, and is reported.
+ */
+export const foldChannels = definePass({
+  name: 'fold-channels',
+  summary: 'fold reorders, shifts and scales into the neighbouring weights',
+  contract: 'exact',
+  gives: ['folded'],
+  run(graph, ctx) {
+    for (let moved = true; moved; ) {
+      moved = false;
+      for (const node of [...graph.nodes].toReversed()) if (viewAs(Encode, node) && node.graph) moved = foldEncode(graph, new Encode(node), ctx) || moved;
+      for (const node of graph.nodes) if (viewAs(Decode, node)) moved = foldDecode(graph, new Decode(node), ctx) || moved;
+    }
+    eraseDead(graph);
+    reportLeft(graph, ctx);
+  },
+});
+
+/** One step of an Encode: merge with the Encode or Decode above, or enter the node above. */
+function foldEncode(graph: Graph, encode: Encode, ctx: PassContext): boolean {
+  if (encode.y.uses.size === 0) return false;
+  const t = encode.transform;
+  const above = encode.x.producer;
+  if (isIdentity(t)) return settle(graph, encode, encode.x, t, ctx, 'identity');
+  const first = viewAs(Encode, above) ?? viewAs(Decode, above);
+  if (first) {
+    const both = then(first.transform, t);
+    if (first.node.op === Encode.schema.op || isIdentity(both)) return settle(graph, encode, first.x, both, ctx, 'merged');
+  }
+  return above !== null && enter(graph, encode, above, ctx);
+}
+
+/** T(f(x)): what `f` can take of T moves into it; the rest stays. */
+function enter(graph: Graph, encode: Encode, above: Node, ctx: PassContext): boolean {
+  const t = encode.transform;
+  const behaviour = up[above.op];
+  const freedom = behaviour?.freedom(above, t.size);
+  if (!behaviour || !freedom) return false;
+  const whole = factor(t, freedom.can);
+  // An order that crosses the operator's cells stays; scale and shift may still go in.
+  const { moves, stays } = admits(freedom, whole.moves) ? whole : factor(t, { ...freedom.can, perm: false });
+  if (isIdentity(moves) || !admits(freedom, moves)) return false;
+  if (!separate(graph, encode, above, moves, behaviour.onward === null && moves.perm === null)) return false;
+  behaviour.absorb(graph, above, moves);
+  return settle(graph, encode, encode.x, stays, ctx, `into ${above.op}`);
+}
+
+/** Sees to it that no one but `encode` reads the result of `above`; other readers get the old value back through a Decode if that is cheap. */
+function separate(graph: Graph, encode: Encode, above: Node, moves: ChannelTransform, cheap: boolean): boolean {
+  const value = above.output;
+  const others = [...value.uses].filter((u) => u.node !== encode.node && u.node.op !== 'Shape');
+  const isOutput = graph.outputs.includes(value);
+  if (others.length === 0 && !isOutput) return true;
+  if (!cheap || isOutput || above.op === 'MatMul') return false;
+  const decode = new Node({
+    op: Decode.schema.op,
+    inputs: [value],
+    results: [{ name: graph.freshName(value.name), type: value.type }],
+    attributes: transformAttributes(inverse(moves)),
+    loc: above.loc,
+  });
+  graph.insertAfter(above, decode);
+  for (const use of others) graph.setInput(use.node, use.index, decode.output);
+  return true;
+}
+
+/** `encode` becomes Encode{t} on `source`, or nothing at all. */
+function settle(graph: Graph, encode: Encode, source: Value, t: ChannelTransform, ctx: PassContext, statistic: string): boolean {
+  ctx.count(statistic);
+  const replacement = isIdentity(t) ? source : create({ graph, before: encode.node }, Encode, [source], { attributes: transformAttributes(t), like: encode.y }).y;
+  graph.replaceUses(encode.y, replacement);
+  graph.erase(encode.node);
+  return true;
+}
+
+/** One step of a Decode: every reader that can take it takes it. */
+function foldDecode(graph: Graph, decode: Decode, ctx: PassContext): boolean {
+  let moved = false;
+  for (const use of [...decode.y.uses]) {
+    const next = viewAs(Decode, use.node);
+    if (next) {
+      const both = then(decode.transform, next.transform);
+      const merged = create({ graph, before: next.node }, Decode, [decode.x], { attributes: transformAttributes(both), like: next.y });
+      graph.replaceUses(next.y, merged.y);
+      graph.erase(next.node);
+      ctx.count('merged');
+      moved = true;
+    } else if (use.value === decode.y && down[use.node.op]?.absorb(graph, use, decode)) {
+      ctx.count(`into ${use.node.op}`);
+      moved = true;
+    }
+  }
+  if (decode.y.uses.size === 0 && !graph.outputs.includes(decode.y)) graph.erase(decode.node);
+  return moved;
+}
+
+function reportLeft(graph: Graph, ctx: PassContext): void {
+  for (const node of graph.nodes) {
+    const left = viewAs(Encode, node) ?? viewAs(Decode, node);
+    if (!left) continue;
+    const parts = Object.entries({ perm: 'reorder', scale: 'scale', shift: 'shift' }).flatMap(([k, word]) => (left.transform[k as 'perm'] ? word : []));
+    const neighbour = left.node.op === Encode.schema.op ? (left.x.producer?.op ?? 'graph input') : [...left.y.uses].map((u) => u.node.op).join(', ');
+    ctx.count('left');
+    ctx.report(diagnostic('QC3101', `%${left.y.name}: ${parts.join(', ')} left at run time`, node.loc, { notes: [`${neighbour} cannot take it`] }));
+  }
+}

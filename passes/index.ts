@@ -1,0 +1,39 @@
+/** What can be done to a graph. */
+import { calibrate } from './calibrate/calibrate.ts';
+import { deadCode } from './cleanup/dead-code.ts';
+import { foldConstants } from './cleanup/fold-constants.ts';
+import { tieWeights } from './cleanup/tie-weights.ts';
+import { foldChannels } from './fold-channels/fold-channels.ts';
+import type { Pass } from './infra/pass.ts';
+import { markSites } from './mark-sites/mark-sites.ts';
+import { observe } from './observe/observe.ts';
+import { osPlus } from './os-plus/os-plus.ts';
+import { quantize } from './quantize/quantize.ts';
+import { raise } from './raise/raise.ts';
+import { rptq } from './rptq/rptq.ts';
+
+export { collect } from './calibrate/calibrate.ts';
+export { ContractCheck, exactTolerance, largestDifference, runOnce } from './infra/contract.ts';
+export type { Executor, Feeds, HostData, HostTensor, Program, Spool } from './infra/executor.ts';
+export { Ledger, type Candidate, type LedgerEntry } from './infra/ledger.ts';
+export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
+export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
+export { definePass, type Contract, type Pass, type PassContext, type PassSpec, type Services } from './infra/pass.ts';
+export { formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
+export { linearsOf, nameOf, type Linear } from './linears.ts';
+export { schemeNamed, schemes, type ActivationScheme, type Scheme, type WeightScheme } from './schemes.ts';
+
+/** Every pass that comes with `qc`, in the order in which a compile usually runs them. */
+export const passes: readonly Pass[] = [
+  raise,
+  foldConstants,
+  tieWeights,
+  markSites,
+  observe,
+  calibrate,
+  rptq,
+  osPlus,
+  foldChannels,
+  quantize,
+  deadCode,
+];

@@ -1,0 +1,73 @@
+import type { Graph, Node, Use, Value } from '../../ir/graph.ts';
+import { Attention } from '../../ir/ops/generated.ts';
+import type { Role } from '../../ir/ops/qc.ts';
+import { viewAs } from '../../ir/ops/view.ts';
+import { markSite } from '../../ir/site.ts';
+import { flag, text } from '../infra/options.ts';
+import { definePass, type PassContext } from '../infra/pass.ts';
+import { isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
+import { schemeNamed } from '../schemes.ts';
+
+const norms = new Set(['LayerNormalization', 'RMSNormalization']);
+
+/** Decides what is to be quantized: marks the inputs of linears, and of attention where the scheme asks for it. */
+export const markSites = definePass({
+  name: 'mark-sites',
+  summary: 'mark the values that the scheme quantizes',
+  contract: 'exact',
+  options: { scheme: text('scheme that says what is quantized', 'w8a8'), head: flag('also quantize linears that give a result of the model', false) },
+  needs: ['raised'],
+  gives: ['sites'],
+  run(graph, ctx, { scheme, head }) {
+    const { activations } = schemeNamed(scheme);
+    enterCandidates(graph, ctx);
+    const linears = linearsOf(graph).filter((l) => head || !leaveHead(graph, l, ctx));
+    for (const [value, group] of byInput(linears)) {
+      const role = value.producer && norms.has(value.producer.op) ? 'norm' : 'linear';
+      markSite(graph, value, group.map((l) => l.node.operands[0]!), role);
+      ctx.count(role);
+    }
+    for (const node of [...graph.nodes]) {
+      const attention = viewAs(Attention, node);
+      if (attention) for (const use of attentionUses(attention.node, Object.keys(activations) as Role[])) markAttention(graph, use, ctx);
+    }
+  },
+});
+
+/** Everything that a user may ask about enters the ledger, so that nothing is passed over in silence. */
+function enterCandidates(graph: Graph, ctx: PassContext): void {
+  for (const node of graph.nodes) {
+    if (norms.has(node.op)) ctx.ledger.enter('norm', nameOf(node));
+    if (node.op === Attention.schema.op) ctx.ledger.enter('attention', nameOf(node));
+    if (node.op === 'Softmax') ctx.ledger.left('attention', nameOf(node), 'not recognised as attention: the spelling is unknown');
+    if (node.op === 'Gemm' || node.op === 'MatMul') enterProduct(node, ctx);
+  }
+}
+
+function enterProduct(node: Node, ctx: PassContext): void {
+  const constant = node.input(1)?.constant;
+  if (constant && constant.shape.length === 2) ctx.ledger.enter('linear', nameOf(node));
+  if (constant && node.op === 'Gemm') ctx.ledger.left('linear', nameOf(node), 'a Gemm that is not x W + b');
+}
+
+function leaveHead(graph: Graph, linear: Linear, ctx: PassContext): boolean {
+  const head = isHead(graph, linear);
+  if (head) ctx.ledger.left('linear', nameOf(linear.node), 'a head stays in float (mark-sites{head} quantizes it)');
+  return head;
+}
+
+function byInput(linears: readonly Linear[]): ReadonlyMap<Value, readonly Linear[]> {
+  const groups = new Map<Value, Linear[]>();
+  for (const l of linears) groups.set(l.input, [...(groups.get(l.input) ?? []), l]);
+  return groups;
+}
+
+const operandRoles: readonly Role[] = ['query', 'key', 'value'];
+
+const attentionUses = (node: Node, wanted: readonly Role[]): readonly (readonly [Role, Use])[] =>
+  operandRoles.flatMap((role, i) => (wanted.includes(role) ? [[role, node.operands[i]!] as const] : []));
+
+function markAttention(graph: Graph, [role, use]: readonly [Role, Use], ctx: PassContext): void {
+  markSite(graph, use.value!, [use], role);
+  ctx.count(role);
+}

@@ -1,0 +1,76 @@
+import { groupIndex, parametersFor, type QuantParameters } from '../../ir/quant.ts';
+import type { ChannelRange } from '../../ir/statistics.ts';
+import type { Feeds, HostTensor, Program } from '../infra/executor.ts';
+import type { ActivationScheme } from '../schemes.ts';
+import { widths, type Centred } from './candidates.ts';
+import { names } from './loss-graph.ts';
+
+export interface Found {
+  readonly threshold: number;
+  readonly loss: number;
+}
+
+/** One captured sample: the feeds of the loss graph that do not depend on the threshold, and how many tokens count. */
+export interface LossSample {
+  readonly feeds: Feeds;
+  readonly tokens: number;
+}
+
+/** The threshold with strictly the least mean loss; the first, and so the largest, of equals. */
+export async function search(
+  program: Program,
+  samples: readonly LossSample[],
+  candidates: readonly number[],
+  feedsFor: (threshold: number) => Feeds,
+  signal: AbortSignal,
+): Promise<Found | null> {
+  let best: Found | null = null;
+  const tokens = samples.reduce((n, s) => n + s.tokens, 0);
+  for (const threshold of candidates) {
+    signal.throwIfAborted();
+    const feeds = feedsFor(threshold);
+    let sum = 0;
+    for (const sample of samples) sum += Number((await program.run({ ...sample.feeds, ...feeds }))[names.loss]!.data[0]);
+    if (best === null || sum / tokens < best.loss) best = { threshold, loss: sum / tokens };
+  }
+  return best;
+}
+
+const vector = (data: Float32Array): HostTensor => ({ dtype: 'f32', shape: [data.length], data });
+
+/** The inputs of the loss graph that a threshold decides: widths and, for a static quantizer, scale and zero point of every channel. */
+export function thresholdFeeds(threshold: number, at: Centred, range: ChannelRange, activation: ActivationScheme | null, groups: readonly number[] | null): Feeds {
+  const width = widths(at.half, threshold);
+  const feeds = { [names.width]: vector(Float32Array.from(width)) };
+  if (!activation || activation.range === 'token') return feeds;
+  const parameters = channelParameters(threshold, at, width, range, activation, groups);
+  return {
+    ...feeds,
+    [names.scale]: vector(Float32Array.from(parameters, (p) => p.scale)),
+    [names.zero]: vector(Float32Array.from(parameters, (p) => p.zero)),
+  };
+}
+
+/** One quantizer for all channels has the range (-t, t), as in the released code; groups have the range of their channels. */
+function channelParameters(
+  threshold: number,
+  at: Centred,
+  width: Float64Array,
+  range: ChannelRange,
+  activation: ActivationScheme,
+  groups: readonly number[] | null,
+): readonly QuantParameters[] {
+  if (!groups || groups.length === 1) {
+    const one = parametersFor(-threshold, threshold, activation);
+    return Array.from(width, () => one);
+  }
+  const index = groupIndex(groups);
+  const low = groups.map(() => Infinity);
+  const high = groups.map(() => -Infinity);
+  index.forEach((g, j) => {
+    low[g] = Math.min(low[g]!, (range.min[j]! - at.centre[j]!) / width[j]!);
+    high[g] = Math.max(high[g]!, (range.max[j]! - at.centre[j]!) / width[j]!);
+  });
+  const parameters = groups.map((_, g) => parametersFor(low[g]!, high[g]!, activation));
+  return index.map((g) => parameters[g]!);
+}

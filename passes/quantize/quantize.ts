@@ -1,0 +1,160 @@
+import { int } from '../../ir/attributes.ts';
+import { diagnostic } from '../../ir/diagnostics.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
+import { create } from '../../ir/ops/view.ts';
+import { codeRange, groupIndex, parametersFor } from '../../ir/quant.ts';
+import { eraseDead } from '../../ir/rewrite.ts';
+import { sites, statisticsAt } from '../../ir/site.ts';
+import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
+import { dense, floats, int64s, lazy, type Tensor } from '../../ir/tensor.ts';
+import { choice, int as intOption, text } from '../infra/options.ts';
+import { definePass, type PassContext } from '../infra/pass.ts';
+import { isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
+import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
+import { weightParameters } from './weights.ts';
+
+interface Settings {
+  readonly scheme: string;
+  readonly weights: 'auto' | 'channel' | 'block';
+  readonly activations: 'auto' | 'block';
+  readonly block: number;
+  readonly range: 'auto' | 'minmax' | 'ema' | 'token';
+}
+
+/** Gives every site and every weight behind one its quantizer, as a `qc.FakeQuantize` that computes in float. */
+export const quantize = definePass({
+  name: 'quantize',
+  summary: 'give sites and weights their quantizers, round to nearest',
+  contract: 'approximate',
+  options: {
+    scheme: text('scheme that says what is quantized and how', 'w8a8'),
+    weights: choice('rows of a weight that share a scale: those of a cluster (auto), all, or blocks', ['auto', 'channel', 'block'], 'auto'),
+    activations: choice('as the scheme says, or symmetric for each token and block, found at run time', ['auto', 'block'], 'auto'),
+    block: intOption('channels in a block', 32, 1),
+    range: choice('statistic that a static range comes from', ['auto', 'minmax', 'ema', 'token'], 'auto'),
+  },
+  needs: ['calibrated', 'folded'],
+  gives: ['quantized'],
+  run(graph, ctx, settings) {
+    const scheme = schemeNamed(settings.scheme);
+    for (const site of sites(graph)) quantizeSite(graph, site, scheme, settings, ctx);
+    for (const linear of linearsOf(graph)) reportFloat(graph, linear, ctx);
+    if (scheme.probabilities) reportProbabilities(graph, ctx);
+    eraseDead(graph);
+  },
+});
+
+function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settings, ctx: PassContext): void {
+  const consumers = linearsOf(graph).filter((l) => l.input === site.y);
+  if (scheme.weights) for (const linear of consumers) quantizeWeight(graph, linear, site, scheme.weights, settings, ctx);
+  const activation = scheme.activations[site.role];
+  const statistics = statisticsAt(site);
+  if (!activation) return bypass(graph, site);
+  if (!statistics && activation.range === 'static' && settings.activations === 'auto') {
+    for (const l of consumers) ctx.ledger.left('linear', nameOf(l.node), 'its input stays in float: no calibration');
+    ctx.report(diagnostic('QC3301', `%${site.key} stays in float: its observer has seen nothing`, site.node.loc));
+    return bypass(graph, site);
+  }
+  const what = settings.activations === 'block' || activation.range === 'token' ? dynamic(graph, site, activation, settings) : fixed(graph, site, activation, statistics!, settings);
+  for (const l of consumers) ctx.ledger.done('linear', nameOf(l.node), what);
+  ctx.count('activations');
+}
+
+/** Takes site and observer out. */
+function bypass(graph: Graph, site: Site): void {
+  graph.replaceUses(site.y, sourceOf(site));
+  graph.erase(site.node);
+}
+
+/** What stands in front of the observer. */
+const sourceOf = (site: Site): Value => (site.x.producer?.op === 'qc.Observer' ? site.x.producer.input(0)! : site.x);
+
+function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistics: Statistics, settings: Settings): string {
+  const range = rangeFor(statistics, activation, settings);
+  const sizes = site.groups ?? [range.min.length];
+  const parameters = groupRanges(range, sizes).map(([lo, hi]) => parametersFor(lo, hi, activation));
+  const bounds = codeRange(activation.bits, activation.symmetric);
+  const constant = (suffix: string, tensor: Tensor) => graph.addConstant(graph.freshName(`${site.key}.${suffix}`), tensor);
+  const made = create(
+    { graph, before: site.node },
+    FakeQuantize,
+    [
+      sourceOf(site),
+      constant('scale', dense([sizes.length], parameters.map((p) => p.scale))),
+      constant('zero', dense([sizes.length], parameters.map((p) => p.zero))),
+      constant('group', int64s([range.min.length], groupIndex(sizes))),
+    ],
+    { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) }, like: site.y },
+  );
+  graph.replace(site.y, made.y);
+  graph.erase(site.node);
+  return `input at ${activation.bits} bits${sizes.length > 1 ? `, ${sizes.length} clusters` : ''}`;
+}
+
+function dynamic(graph: Graph, site: Site, activation: ActivationScheme, settings: Settings): string {
+  const blocked = settings.activations === 'block';
+  const symmetric = blocked || activation.symmetric;
+  const bounds = codeRange(activation.bits, symmetric);
+  const attributes = { qmin: int(bounds.min), qmax: int(bounds.max), symmetric: int(symmetric ? 1 : 0), block: int(blocked ? settings.block : 0) };
+  graph.replace(site.y, create({ graph, before: site.node }, DynamicQuantize, [sourceOf(site)], { attributes, like: site.y }).y);
+  graph.erase(site.node);
+  return `input at ${activation.bits} bits, per token${blocked ? ` and block of ${settings.block}` : ''}`;
+}
+
+/** The range of every channel that the statistic of choice gives. RPTQ's grid takes its moving average. */
+function rangeFor(s: Statistics, activation: ActivationScheme, { range }: Settings): ChannelRange {
+  if (range === 'token' && s.tokenExtremes) return clipped(s.range, quantile(s.tokenExtremes.min, 0.005), quantile(s.tokenExtremes.max, 0.995));
+  return range === 'ema' || (range === 'auto' && activation.grid === 'rptq') ? s.ema : s.range;
+}
+
+const clipped = ({ min, max }: ChannelRange, low: number, high: number): ChannelRange => ({ min: min.map((x) => Math.max(x, low)), max: max.map((x) => Math.min(x, high)) });
+
+function groupRanges({ min, max }: ChannelRange, sizes: readonly number[]): readonly (readonly [number, number])[] {
+  let start = 0;
+  return sizes.map((n) => {
+    const [lo, hi] = [min.subarray(start, start + n), max.subarray(start, start + n)];
+    start += n;
+    return [Math.min(...lo), Math.max(...hi)] as const;
+  });
+}
+
+function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: WeightScheme, settings: Settings, ctx: PassContext): void {
+  const { node, weight } = linear;
+  const tensor = weight.constant!;
+  const [rows = 0, columns = 0] = tensor.shape;
+  const sizes = rowGroups(rows, site, settings);
+  const parameters = () => weightParameters(floats(tensor), columns, sizes, scheme, scheme.per === 'tensor');
+  const shape = [sizes.length, columns];
+  const bounds = codeRange(scheme.bits, scheme.symmetric);
+  const made = create(
+    { graph, before: node },
+    FakeQuantize,
+    [
+      weight,
+      graph.addConstant(graph.freshName(`${weight.name}.scale`), lazy('f32', shape, () => parameters().scale)),
+      graph.addConstant(graph.freshName(`${weight.name}.zero`), lazy('f32', shape, () => parameters().zero)),
+      graph.addConstant(graph.freshName(`${weight.name}.group`), int64s([rows], groupIndex(sizes))),
+    ],
+    { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) } },
+  );
+  graph.setInput(node, 1, made.y);
+  ctx.ledger.done('linear', nameOf(node), `weight at ${scheme.bits} bits${sizes.length > 1 ? `, ${sizes.length} row groups` : ''}`);
+  ctx.count('weights');
+}
+
+function rowGroups(rows: number, site: Site, { weights, block }: Settings): readonly number[] {
+  if (weights === 'auto') return site.groups ?? [rows];
+  if (weights === 'channel') return [rows];
+  return Array.from({ length: Math.ceil(rows / block) }, (_, i) => Math.min(block, rows - i * block));
+}
+
+function reportFloat(graph: Graph, linear: Linear, ctx: PassContext): void {
+  const quantized = linear.node.input(1)?.producer?.op === FakeQuantize.schema.op;
+  if (!quantized && !isHead(graph, linear)) ctx.ledger.left('linear', nameOf(linear.node), 'its weight stays in float: no site before it');
+}
+
+function reportProbabilities(graph: Graph, ctx: PassContext): void {
+  const left = (node: Node) => ctx.ledger.left('attention', nameOf(node), 'softmax results stay in float: Attention is one operator');
+  for (const node of graph.nodes) if (node.op === 'Attention') left(node);
+}

@@ -1,0 +1,129 @@
+import { float, int } from '../../ir/attributes.ts';
+import { integersOf, scalarOf } from '../../ir/constants.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { Add, Attention, Div, MatMul, Mul, Reshape, Softmax, Transpose } from '../../ir/ops/generated.ts';
+import { create, viewAs } from '../../ir/ops/view.ts';
+import { isOutput, refuse, type Refusal } from '../../ir/pattern.ts';
+import type { RewriteRule } from '../../ir/rewrite.ts';
+import { sameShape } from '../../ir/shapes/dims.ts';
+import { tensorType, type Dim } from '../../ir/types.ts';
+
+/** A value [batch, seq, heads * width] behind its split into heads, and the factor that was applied on the way. */
+interface Heads {
+  readonly source: Value;
+  readonly heads: number;
+  readonly width: number;
+  readonly factor: number;
+}
+
+/** Softmax(factor q k^T + mask) v on heads = Attention(q, k, v, mask) on [batch, seq, heads * width]. */
+export const attention: RewriteRule = {
+  name: 'raise-attention',
+  apply(node, graph) {
+    const softmax = viewAs(Softmax, node);
+    if (!softmax) return 'no-match';
+    const context = sole(softmax.output, MatMul.schema.op);
+    if (!context || context.input(0) !== softmax.output) return refuse('the softmax does not feed one product with the values', softmax.output);
+    const found = operandsOf(softmax, context);
+    if ('refused' in found) return found;
+    const merged = mergedHeads(context.output, found.q.source.type!.shape!.slice(0, 2));
+    if (!merged) return refuse('the heads are not merged by Transpose and Reshape', context.output);
+    build(graph, merged, found, node.name);
+    return 'applied';
+  },
+};
+
+interface Operands {
+  readonly q: Heads;
+  readonly k: Heads;
+  readonly v: Heads;
+  readonly mask: Value | null;
+  readonly factor: number;
+}
+
+function operandsOf(softmax: Softmax, context: Node): Operands | Refusal {
+  const rank = softmax.input.type?.shape?.length;
+  if (softmax.axis !== -1 && softmax.axis !== (rank ?? 4) - 1) return refuse('the softmax is not over the keys', softmax.output);
+  const { scores, mask } = unmasked(softmax.input);
+  const { value, factor } = unscaled(scores);
+  const product = viewAs(MatMul, value.producer);
+  if (!product) return refuse('the scores are not a product', value);
+  const [q, k, v] = [splitHeads(product.a, [0, 2, 1, 3]), splitHeads(product.b, [0, 2, 3, 1]), splitHeads(context.input(1)!, [0, 2, 1, 3])];
+  if (!q || !k || !v) return refuse('query, key or value is not split into heads by Reshape and Transpose', product.y);
+  if (q.heads !== k.heads || k.heads !== v.heads || q.width !== k.width) return refuse('query, key and value have different heads', product.y);
+  if (v.factor !== 1) return refuse('the values are scaled', context.input(1)!);
+  return { q, k, v, mask, factor: factor * q.factor * k.factor };
+}
+
+function build(graph: Graph, merged: Value, { q, k, v, mask, factor }: Operands, name: string): void {
+  const at = { graph, before: merged.producer! };
+  const attributes = { q_num_heads: int(q.heads), kv_num_heads: int(v.heads), scale: float(factor) };
+  const type = tensorType(q.source.type!.dtype, [...q.source.type!.shape!.slice(0, 2), v.heads * v.width]);
+  const made = create(at, Attention, [q.source, k.source, v.source, mask], { attributes, like: merged, type, name });
+  graph.replace(merged, made.y);
+}
+
+/** The only reader of a value, if it is an `op` node. */
+function sole(v: Value, op: string): Node | null {
+  const use = v.soleUse;
+  return use && use.node.op === op && !isOutput(v) ? use.node : null;
+}
+
+/** scores + mask, in either order: the mask is the operand that is not a product. */
+function unmasked(v: Value): { readonly scores: Value; readonly mask: Value | null } {
+  const add = viewAs(Add, v.producer);
+  if (!add) return { scores: v, mask: null };
+  const isScores = (x: Value) => unscaled(x).value.producer?.op === 'MatMul';
+  if (isScores(add.a)) return { scores: add.a, mask: add.b };
+  return isScores(add.b) ? { scores: add.b, mask: add.a } : { scores: v, mask: null };
+}
+
+/** Takes off factors: x * k, k * x, x / k. */
+function unscaled(v: Value): { readonly value: Value; readonly factor: number } {
+  const step = (x: Value): { readonly value: Value; readonly factor: number } | null => {
+    const [mul, div] = [viewAs(Mul, x.producer), viewAs(Div, x.producer)];
+    const [right, left] = [scalarOf(mul?.b ?? null), scalarOf(mul?.a ?? null)];
+    if (mul && right !== null) return { value: mul.a, factor: right };
+    if (mul && left !== null) return { value: mul.b, factor: left };
+    const divisor = scalarOf(div?.b ?? null);
+    return div && divisor !== null ? { value: div.a, factor: 1 / divisor } : null;
+  };
+  let at = { value: v, factor: 1 };
+  for (let next = step(v); next; next = step(at.value)) at = { value: next.value, factor: at.factor * next.factor };
+  return at;
+}
+
+/** Transpose(Reshape(x)) to heads, with factors anywhere on the way; `perm` is the transpose as a whole. */
+function splitHeads(v: Value, perm: readonly number[]): Heads | null {
+  const outer = unscaled(v);
+  const turned = untransposed(outer.value);
+  const inner = unscaled(turned.value);
+  const reshape = viewAs(Reshape, inner.value.producer);
+  const shape = reshape?.reshaped.type?.shape;
+  const source = reshape && unscaled(reshape.data);
+  const from = source?.value.type?.shape;
+  if (!source || !from || shape?.length !== 4 || from.length !== 3 || turned.perm.some((p, i) => p !== perm[i])) return null;
+  const [batch, seq, heads, width] = shape;
+  if (typeof heads !== 'number' || typeof width !== 'number' || from[2] !== heads * width) return null;
+  const sameTokens = (batch === from[0] || batch === null) && (seq === from[1] || seq === null || seq === -1);
+  if (!sameTokens) return null;
+  return { source: source.value, heads, width, factor: outer.factor * inner.factor * source.factor };
+}
+
+/** Follows transposes (and factors between them) up; `perm` is their composition. */
+function untransposed(v: Value): { readonly value: Value; readonly perm: readonly number[] } {
+  const transpose = viewAs(Transpose, v.producer);
+  if (!transpose?.perm) return { value: v, perm: [0, 1, 2, 3] };
+  const inner = untransposed(transpose.data);
+  return { value: inner.value, perm: transpose.perm.map((p) => inner.perm[p]!) };
+}
+
+/** Reshape(Transpose[0, 2, 1, 3](context)) to [batch, seq, heads * width]: with batch and seq in place, only that product is left. */
+function mergedHeads(context: Value, tokens: readonly Dim[]): Value | null {
+  const transpose = viewAs(Transpose, sole(context, Transpose.schema.op));
+  if (transpose?.perm?.join() !== '0,2,1,3') return null;
+  const reshape = viewAs(Reshape, sole(transpose.transposed, Reshape.schema.op));
+  const to = reshape?.reshaped.type?.shape;
+  const copies = integersOf(reshape?.shape ?? null)?.slice(0, 2).join() === '0,0';
+  return reshape && to?.length === 3 && (copies || sameShape(to.slice(0, 2), tokens)) ? reshape.reshaped : null;
+}

@@ -1,0 +1,49 @@
+import type { Graph, Value } from '../../ir/graph.ts';
+import { scalarOf } from '../../ir/constants.ts';
+import { Add, Cast, Concat, Div, Dropout, Identity, Mul, Sub } from '../../ir/ops/generated.ts';
+import { any, op, refuse } from '../../ir/pattern.ts';
+import { rule, type RewriteRule } from '../../ir/rewrite.ts';
+import { dtypes } from '../../ir/types.ts';
+
+/** Readers of `from` read `x`, which keeps its name, unless the caller of the graph knows it by the other one. */
+const forward = (graph: Graph, from: Value, x: Value): void => (graph.outputs.includes(from) ? graph.replace(from, x) : graph.replaceUses(from, x));
+
+/** Identity(x) = x. Exporters expose one tensor under several names through it. */
+const identity = rule('drop-identity', op(Identity, 'id', { input: any('x') }), ({ id, x }, { graph }) => {
+  if (graph.outputs.includes(id.output) && x.producer === null) return refuse('a graph output that is an input or a constant needs its node');
+  forward(graph, id.output, x);
+});
+
+/** Cast(x) = x when x has that element type already. */
+const cast = rule('drop-cast', op(Cast, 'cast', { input: any('x') }), ({ cast, x }, { graph }) => {
+  if (x.type?.dtype !== dtypes[cast.to - 1]) return refuse('the element type changes');
+  forward(graph, cast.output, x);
+});
+
+/** Dropout(x) = x when it has no mask output and does not train. */
+const dropout = rule('drop-dropout', op(Dropout, 'dropout', { data: any('x') }), ({ dropout, x }, { graph }) => {
+  if (dropout.training_mode !== null || (dropout.mask?.uses.size ?? 0) > 0) return refuse('the mask or the training mode is used');
+  forward(graph, dropout.output, x);
+});
+
+/** x * 1 = x / 1 = x + 0 = x - 0 = x, if the constant does not broaden x. */
+const neutral = [
+  rule('drop-mul-one', op(Mul, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 1) ? forward(graph, f.c, x) : refuse('not a factor 1'))),
+  rule('drop-div-one', op(Div, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 1) ? forward(graph, f.c, x) : refuse('not a divisor 1'))),
+  rule('drop-add-zero', op(Add, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 0) ? forward(graph, f.c, x) : refuse('not a term 0'))),
+  rule('drop-sub-zero', op(Sub, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 0) ? forward(graph, f.c, x) : refuse('not a term 0'))),
+];
+const is = (k: Value, x: number): boolean => k.constant?.shape.length === 0 && scalarOf(k) === x;
+
+/** Concat(x) = x. */
+const concat: RewriteRule = {
+  name: 'drop-concat-of-one',
+  apply(node, graph) {
+    if (node.op !== Concat.schema.op || node.operands.length !== 1) return 'no-match';
+    forward(graph, node.output, node.input(0)!);
+    return 'applied';
+  },
+};
+
+/** Nodes that compute nothing. */
+export const identities: readonly RewriteRule[] = [identity, cast, dropout, concat, ...neutral];

@@ -1,0 +1,41 @@
+import { float, int } from '../../ir/attributes.ts';
+import { integersOf, isChannelVector, scalarOf } from '../../ir/constants.ts';
+import type { Value } from '../../ir/graph.ts';
+import { Add, Div, LayerNormalization, Mul, Pow, ReduceMean, Sqrt, Sub } from '../../ir/ops/generated.ts';
+import { create } from '../../ir/ops/view.ts';
+import { any, constant, either, op, refuse } from '../../ir/pattern.ts';
+import { rule, type RewriteRule } from '../../ir/rewrite.ts';
+
+const mean = op(ReduceMean, 'mean', { data: any('x'), axes: constant('axes') });
+const variance = op(ReduceMean, 'variance', {
+  data: op(Pow, 'square', { x: op(Sub, 'again', { a: any('x'), b: mean }), y: constant('two') }),
+  axes: constant('axes2'),
+});
+const deviation = op(Sqrt, 'root', { x: either(Add, 'sum', { a: variance, b: constant('epsilon') }, { a: constant('epsilon'), b: variance }) });
+const normalized = op(Div, 'quotient', { a: op(Sub, 'centred', { a: any('x'), b: mean }), b: deviation });
+const scaled = either(Mul, 'product', { a: normalized, b: constant('gain') }, { a: constant('gain'), b: normalized });
+
+/** (x - mean) / sqrt(mean((x - mean)^2) + epsilon) * gain + bias = LayerNormalization(x, gain, bias). */
+const decomposed = rule(
+  'raise-layer-norm',
+  either(Add, 'norm', { a: scaled, b: constant('bias') }, { a: constant('bias'), b: scaled }),
+  ({ norm, x, gain, bias, epsilon, two, axes, axes2, mean, variance }, at) => {
+    if (scalarOf(two) !== 2) return refuse('the power is not 2');
+    if (!isLastAxis(axes, x) || !isLastAxis(axes2, x)) return refuse('the mean is not over the last axis');
+    if (mean.keepdims === 0 || variance.keepdims === 0) return refuse('the mean drops its axis');
+    if (!isChannelVector(gain) || !isChannelVector(bias)) return refuse('gain or bias is not one value per channel');
+    const eps = scalarOf(epsilon);
+    if (eps === null) return refuse('epsilon is not a number');
+    const made = create(at, LayerNormalization, [x, gain, bias], { attributes: { axis: int(-1), epsilon: float(eps) }, like: norm.c, name: norm.node.name });
+    at.graph.replace(norm.c, made.y);
+  },
+);
+
+function isLastAxis(axes: Value, x: Value): boolean {
+  const given = integersOf(axes);
+  const rank = x.type?.shape?.length;
+  return given?.length === 1 && (given[0] === -1 || (rank !== undefined && given[0] === rank - 1));
+}
+
+/** Spellings of LayerNormalization. */
+export const layerNorms: readonly RewriteRule[] = [decomposed];

@@ -1,0 +1,27 @@
+import { eraseDead, rewriteToFixpoint, type RewriteRule } from '../../ir/rewrite.ts';
+import { inferTypes } from '../../ir/shapes/infer.ts';
+import { definePass } from '../infra/pass.ts';
+import { attention } from './attention.ts';
+import { gelus } from './gelu.ts';
+import { identities } from './identities.ts';
+import { islands } from './islands.ts';
+import { layerNorms } from './layer-norm.ts';
+import { linears } from './linear.ts';
+
+/** In two rounds, since attention is recognised by the shapes and operators that the first round leaves. */
+const rounds: readonly (readonly RewriteRule[])[] = [[...identities, ...layerNorms, ...gelus, ...linears, ...islands], [attention]];
+
+/** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
+export const raise = definePass({
+  name: 'raise',
+  summary: "turn exporters' spellings into LayerNormalization, MatMul + Add, Gelu and Attention",
+  contract: 'exact',
+  gives: ['raised', 'folded'],
+  run(graph, ctx) {
+    for (const rules of rounds) {
+      inferTypes(graph);
+      for (const [name, times] of rewriteToFixpoint(graph, rules)) ctx.count(name, times);
+    }
+    eraseDead(graph);
+  },
+});

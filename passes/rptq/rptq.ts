@@ -1,0 +1,120 @@
+import { permutation } from '../../ir/channel.ts';
+import { diagnostic } from '../../ir/diagnostics.ts';
+import { headed, type Freedom } from '../../ir/freedom.ts';
+import type { Graph, Node } from '../../ir/graph.ts';
+import { Attention } from '../../ir/ops/generated.ts';
+import type { Site } from '../../ir/ops/qc.ts';
+import { changeBasis, setGroups, sites, statisticsAt } from '../../ir/site.ts';
+import type { ChannelRange } from '../../ir/statistics.ts';
+import { freedomAbove, freedomBelow } from '../fold-channels/freedom-at.ts';
+import { int } from '../infra/options.ts';
+import { definePass, type PassContext } from '../infra/pass.ts';
+import { attentionFed, attentionResult } from '../linears.ts';
+import { clusterWithin, rangeFeatures } from './cluster.ts';
+
+interface Settings {
+  readonly r1: number;
+  readonly r2: number;
+  readonly r3: number;
+  readonly r4: number;
+  readonly r5: number;
+  readonly align: number;
+  readonly seed: number;
+}
+
+/**
+ * RPTQ (Yuan et al. 2023): orders the channels of every site so that those of similar range are neighbours and share a scale.
+ * R1 and R4 reorder what norms give to linears, R2 queries with keys, R3 values with the attention's result, R5 the input of fc2.
+ */
+export const rptq = definePass({
+  name: 'rptq',
+  summary: 'reorder channels into clusters of similar range (RPTQ)',
+  contract: 'exact',
+  options: {
+    r1: int('clusters of a norm before attention', 32, 1),
+    r2: int('clusters of each head of query and key', 4, 1),
+    r3: int('clusters of each head of value and attention result', 4, 1),
+    r4: int('clusters of a norm before the MLP', 32, 1),
+    r5: int("clusters of the MLP's inner activation", 32, 1),
+    align: int('make cluster boundaries multiples of this', 1, 1),
+    seed: int('seed of k-means', 0, 0),
+  },
+  needs: ['calibrated', 'folded'],
+  breaks: ['folded'],
+  run(graph, ctx, settings) {
+    const joints = jointSites(sites(graph));
+    for (const [done, joint] of joints.entries()) {
+      reorder(graph, joint, settings, ctx);
+      ctx.progress(done + 1, joints.length, 'sites');
+    }
+  },
+});
+
+/** Sites that must share one order: query with key (R2), value with the attention's result (R3); all others stand alone. */
+type Joint = readonly [Site, ...Site[]];
+
+function jointSites(all: readonly Site[]): readonly Joint[] {
+  const find = (role: Site['role'], attention: Node, where: (s: Site) => Node | null) => all.find((s) => s.role === role && where(s) === attention);
+  const below = (s: Site) => attentionFed(s.y);
+  const above = (s: Site) => (s.role === 'linear' ? attentionResult(s.x) : null);
+  return all.flatMap((site): Joint[] => {
+    const fed = below(site);
+    const made = above(site);
+    if (site.role === 'query' && fed) return [group(site, find('key', fed, below))];
+    if (site.role === 'key' && fed && find('query', fed, below)) return [];
+    if (site.role === 'value' && fed) return [group(site, find('linear', fed, above))];
+    if (made && find('value', made, below)) return [];
+    return [[site]];
+  });
+}
+
+const group = (site: Site, other: Site | undefined): Joint => (other ? [site, other] : [site]);
+
+function reorder(graph: Graph, joint: Joint, settings: Settings, ctx: PassContext): void {
+  const [lead] = joint;
+  const refuse = (why: string) => ctx.report(diagnostic('QC3301', `%${lead.key}: not reordered: ${why}`, lead.node.loc));
+  const ranges = joint.flatMap((site) => statisticsAt(site)?.range ?? []);
+  if (ranges.length < joint.length) return ctx.report(diagnostic('QC3201', `no ranges at %${lead.key}; left alone`, lead.node.loc));
+  const size = ranges[0]!.min.length;
+  if (ranges.some((r) => r.min.length !== size)) return refuse('query heads share key heads');
+  const { freedom, clusters } = orderAt(joint, size, settings);
+  if (!freedom.can.perm) return refuse('a neighbour cannot take an order');
+  const clustering = clusterWithin(featuresOf(ranges), freedom, clusters, settings);
+  for (const site of joint) setGroups(graph, changeBasis(graph, site, permutation(clustering.order)), clustering.sizes);
+  ctx.count('sites', joint.length);
+  ctx.count('clusters', clustering.sizes.length);
+}
+
+/** [max, min] of every site of the joint, so that one order serves all: 2-D alone, 4-D for two. */
+const featuresOf = (ranges: readonly ChannelRange[]) => ranges.map(rangeFeatures).reduce((a, b) => a.map((p, i) => [...p, ...b[i]!]));
+
+/** Which orders a joint may take, and how many clusters in each of its cells. */
+function orderAt(joint: Joint, size: number, s: Settings): { readonly freedom: Freedom; readonly clusters: number } {
+  const [site, other] = joint;
+  const above = freedomAbove(site.x, size);
+  switch (site.role) {
+    case 'norm': {
+      // A norm cannot take an order itself: its store goes through an index, as in the paper.
+      const below = freedomBelow(site.y, size);
+      return { freedom: below, clusters: feedsAttention(site) ? s.r1 : s.r4 };
+    }
+    case 'linear': {
+      const clusters = attentionResult(site.x) ? s.r3 : s.r5;
+      const below = freedomBelow(site.y, size);
+      return { freedom: { ...above, can: { ...above.can, perm: above.can.perm && below.can.perm } }, clusters };
+    }
+    case 'value':
+      return { freedom: withHeads(above, attentionFed(site.y), size, other !== undefined), clusters: s.r3 };
+    case 'query':
+    case 'key':
+      return { freedom: withHeads(above, attentionFed(site.y), size, other !== undefined), clusters: s.r2 };
+  }
+}
+
+function withHeads(above: Freedom, attention: Node | null, size: number, paired: boolean): Freedom {
+  const heads = attention ? new Attention(attention).kv_num_heads : 1;
+  return headed(heads, size / heads, 1, { ...above.can, perm: above.can.perm && paired });
+}
+
+const feedsAttention = (site: Site): boolean =>
+  [...site.y.uses].some((u) => (u.node.op === 'qc.Decode' ? [...u.node.output.uses] : [u]).some((v) => attentionFed(v.node.output) !== null));

@@ -1,0 +1,50 @@
+import type { HostData } from '../../passes/infra/executor.ts';
+
+/** How a session is made, in the words of onnxruntime-node. */
+export interface SessionSettings {
+  readonly intraOpNumThreads: number;
+  readonly executionProviders: readonly string[];
+  readonly graphOptimizationLevel: 'disabled' | 'basic' | 'extended' | 'all';
+}
+
+/** The element types of onnxruntime-node that cross the boundary as typed arrays. */
+export type RuntimeType =
+  | 'float32' | 'float16' | 'float64' | 'int8' | 'int16' | 'int32' | 'int64' | 'uint8' | 'uint16' | 'uint32' | 'uint64' | 'bool';
+
+export interface WireTensor {
+  readonly type: RuntimeType;
+  readonly dims: readonly number[];
+  readonly data: HostData;
+}
+
+export type WireTensors = Readonly<Record<string, WireTensor>>;
+
+/** An input or output as ONNX Runtime describes it; `type` is null for what is no tensor. */
+export interface WirePort {
+  readonly name: string;
+  readonly type: string | null;
+  readonly shape: readonly (number | string)[];
+}
+
+export interface OpenedSession {
+  readonly session: number;
+  readonly inputs: readonly WirePort[];
+  readonly outputs: readonly WirePort[];
+}
+
+export type Request =
+  | { readonly kind: 'open'; readonly path: string; readonly settings: SessionSettings }
+  | { readonly kind: 'run'; readonly session: number; readonly feeds: WireTensors }
+  | { readonly kind: 'close'; readonly session: number };
+
+/** A request with the number that its answer carries. */
+export interface Call {
+  readonly call: number;
+  readonly request: Request;
+}
+
+export type Answer = OpenedSession | WireTensors | null;
+
+export type Reply =
+  | { readonly call: number; readonly kind: 'done'; readonly answer: Answer }
+  | { readonly call: number; readonly kind: 'failed'; readonly message: string };
