@@ -12,6 +12,7 @@ const smallTensor = 64;
  */
 export function inferTypes(graph: Graph): void {
   const contents = new Map<Value, readonly Dim[]>();
+  const symbols = new Symbols(graph);
   for (const input of graph.inputs) input.type = named(input);
   const known: Known = {
     type: (v) => v?.type ?? null,
@@ -22,7 +23,7 @@ export function inferTypes(graph: Graph): void {
     node.outputs.forEach((out, i) => {
       const found = results[i];
       if (!found) return;
-      out.type = better(out.type, found.type);
+      out.type = symbols.complete(better(out.type, found.type));
       if (found.contents) contents.set(out, found.contents);
     });
     for (const body of node.bodies) inferTypes(body);
@@ -32,6 +33,19 @@ export function inferTypes(graph: Graph): void {
 function inferNode(node: Node, known: Known): readonly Inferred[] {
   const rule = rules[node.op];
   return rule ? rule(node, known) : [];
+}
+
+/** Extents of which nothing is known are named `?1`, `?2`, ..., so that the same one is recognised further down. */
+class Symbols {
+  #last: number;
+  constructor(graph: Graph) {
+    const numbers = [...graph.nodes].flatMap((n) => n.outputs.flatMap((o) => (o.type?.shape ?? []).flatMap((d) => (typeof d === 'string' ? [...d.matchAll(/\?(\d+)/g)] : []))));
+    this.#last = numbers.reduce((most, m) => Math.max(most, Number(m[1])), 0);
+  }
+  complete(type: TensorType | null): TensorType | null {
+    if (!type?.shape?.includes(null)) return type;
+    return { dtype: type.dtype, shape: type.shape.map((d) => d ?? `?${++this.#last}`) };
+  }
 }
 
 /** An input's unnamed extents get names of their own, so that they can be compared further down. */

@@ -5,10 +5,11 @@ import { viewAs } from '../../ir/ops/view.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
 import { setStatistics } from '../../ir/site.ts';
 import { binOf, merge, ofSample, type Histogram, type Statistics } from '../../ir/statistics.ts';
+import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor } from '../infra/executor.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../infra/sweep.ts';
-import { addReductions, reductions } from './observe-slice.ts';
+import { addReductions, addShapes, reductions, type Seen } from './observe-slice.ts';
 
 /** Runs the model over the calibration samples, or takes saved statistics, and fills every observer. */
 export const calibrate = definePass({
@@ -39,11 +40,13 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
   const samples = ctx.services.samples;
   if (!samples || samples.length === 0) return fail('QC2101', 'activation ranges are needed, and there is no calibration data');
   inferTypes(graph);
-  const statistics = new Map<string, Statistics>();
+  const slicing = budget === undefined ? {} : { budget };
   const mask = graph.inputs.find((v) => v.name === 'attention_mask') ?? null;
+  const seen = await look(graph, samples[0]!, ctx, slicing);
+  const statistics = new Map<string, Statistics>();
   await sweep(graph, samples, ctx, {
-    ...(budget === undefined ? {} : { budget }),
-    augment: (slice, twin) => addReductions(slice, mask && maskIn(slice, mask, twin)),
+    ...slicing,
+    augment: (slice, twin) => addReductions(slice, seen, mask && maskIn(slice, mask, twin)),
     onSample(_, outputs) {
       for (const name of Object.keys(outputs)) {
         if (!name.endsWith(reductions.min) || name.endsWith(reductions.tokenMin)) continue;
@@ -55,6 +58,24 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
     },
   });
   return statistics;
+}
+
+/** One sample through the graph for the shapes at the observers, which tell where the attention mask fits. */
+async function look(graph: Graph, sample: Feeds, ctx: PassContext, slicing: { readonly budget?: number }): Promise<ReadonlyMap<string, Seen>> {
+  const seen = new Map<string, Seen>();
+  const masked = sizeOf(sample['attention_mask']?.shape ?? [0]);
+  await sweep(graph, [sample], ctx, {
+    ...slicing,
+    augment: addShapes,
+    onSample(_, values) {
+      for (const [name, shape] of Object.entries(values)) {
+        if (!name.endsWith(reductions.shape)) continue;
+        const dims = Array.from(shape.data as BigInt64Array, Number);
+        seen.set(name.slice(0, -reductions.shape.length), { channels: dims.at(-1)!, masked: sizeOf(dims.slice(0, -1)) === masked });
+      }
+    },
+  });
+  return seen;
 }
 
 /** The mask as an input of the slice, added if nothing in the slice reads it. */

@@ -2,37 +2,44 @@ import { int, type Attributes } from '../../ir/attributes.ts';
 import { Node, type Graph, type Value } from '../../ir/graph.ts';
 import { Observer } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
-import { productOf } from '../../ir/shapes/dims.ts';
 import { dense, int64s } from '../../ir/tensor.ts';
-import { dtypes, tensorType, type TensorType } from '../../ir/types.ts';
+import { dtypes, tensorType, type DType, type TensorType } from '../../ir/types.ts';
 
 /** Which reductions of a site's tokens a slice gives out, each as an output named `key` + suffix. */
-export const reductions = { min: ' min', max: ' max', sum: ' sum', tokenMin: ' token min', tokenMax: ' token max' } as const;
+export const reductions = { min: ' min', max: ' max', sum: ' sum', tokenMin: ' token min', tokenMax: ' token max', shape: ' shape' } as const;
+
+/** Adds the shape of what every observer sees as an output. */
+export function addShapes(graph: Graph): void {
+  const emit = new Emitter(graph);
+  for (const observer of observersOf(graph)) emit.output('Shape', [observer.x], {}, `${observer.key}${reductions.shape}`, 'i64');
+}
+
+const observersOf = (graph: Graph): readonly Observer[] => [...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []);
+
+/** What is seen at a site: how many channels, and whether the mask has one element for each token. */
+export interface Seen {
+  readonly channels: number;
+  readonly masked: boolean;
+}
 
 /**
  * Adds the reductions of every observer of a slice as outputs, computed by ONNX Runtime: extremes and sum of each channel over
  * the tokens, extremes of each token over the channels. `mask` ([batch, seq], 0 for padding) takes padding out of them all.
  */
-export function addReductions(graph: Graph, mask: Value | null): void {
-  const keep = mask && new Emitter(graph).maskColumn(mask);
-  for (const node of [...graph.nodes]) {
-    const observer = viewAs(Observer, node);
-    if (observer) addFor(new Emitter(graph), observer, keep && coversTokens(observer.x, mask!) ? keep : null);
+export function addReductions(graph: Graph, seen: ReadonlyMap<string, Seen>, mask: Value | null): void {
+  const emit = new Emitter(graph);
+  const keep = mask && emit.maskColumn(mask);
+  for (const observer of observersOf(graph)) {
+    const at = seen.get(observer.key);
+    if (at) addFor(emit, observer, at.channels, at.masked ? keep : null);
   }
 }
 
-/** Whether the mask has one element for each token of `v`. */
-function coversTokens(v: Value, mask: Value): boolean {
-  const [tokens, masked] = [v.type?.shape?.slice(0, -1), mask.type?.shape];
-  return !!tokens && !!masked && productOf(tokens) !== null && productOf(tokens) === productOf(masked);
-}
-
-function addFor(emit: Emitter, observer: Observer, keep: Value | null): void {
-  const channels = observer.x.type?.shape?.at(-1);
-  const rows = emit.node('Reshape', [observer.x, emit.vector([-1, typeof channels === 'number' ? channels : -1])], tensorType('f32', [null, channels ?? null]));
+function addFor(emit: Emitter, observer: Observer, channels: number, keep: Value | null): void {
+  const rows = emit.node('Reshape', [observer.x, emit.vector([-1, channels])], tensorType('f32', [null, channels]));
   const without = (x: number): Value => (keep ? emit.node('Where', [keep, rows, emit.scalar(x)], rows.type) : rows);
   const reduce = (op: string, from: Value, axis: number, suffix: string) =>
-    emit.output(op, [from, emit.vector([axis])], { keepdims: int(0) }, `${observer.key}${suffix}`);
+    emit.output(op, [from, emit.vector([axis])], { keepdims: int(0) }, `${observer.key}${suffix}`, 'f32');
   const [high, low] = [without(Infinity), without(-Infinity)];
   reduce('ReduceMin', high, 0, reductions.min);
   reduce('ReduceMax', low, 0, reductions.max);
@@ -50,8 +57,8 @@ class Emitter {
   node(op: string, inputs: readonly (Value | null)[], type: TensorType | null, attributes: Attributes = {}): Value {
     return this.#graph.append(new Node({ op, inputs, attributes, results: [{ name: this.#graph.freshName(op), type }] })).output;
   }
-  output(op: string, inputs: readonly Value[], attributes: Attributes, name: string): void {
-    const node = new Node({ op, inputs, attributes, results: [{ name, type: tensorType('f32', [null]) }] });
+  output(op: string, inputs: readonly Value[], attributes: Attributes, name: string, dtype: DType): void {
+    const node = new Node({ op, inputs, attributes, results: [{ name, type: tensorType(dtype, [null]) }] });
     this.#graph.addOutput(this.#graph.append(node).output);
   }
   vector(values: readonly number[]): Value {

@@ -17,6 +17,7 @@ export class ContractCheck {
   readonly #probe: Feeds;
   #reference: Feeds;
   #before: Graph;
+  #worst = 0;
   private constructor(executor: Executor, probe: Feeds, reference: Feeds, before: Graph) {
     this.#executor = executor;
     this.#probe = probe;
@@ -27,7 +28,11 @@ export class ContractCheck {
   static async start(executor: Executor, graph: Graph, probe: Feeds): Promise<ContractCheck> {
     return new ContractCheck(executor, probe, await runOnce(executor, graph, probe), cloneGraph(graph));
   }
-  /** The largest relative difference between `graph` and the reference. */
+  /** The largest relative difference that an exact pass has made so far: rounding. */
+  get worst(): number {
+    return this.#worst;
+  }
+  /** The largest relative difference between `graph` and the outputs after the last pass that may change them. */
   async difference(graph: Graph): Promise<number> {
     return largestDifference(this.#reference, await runOnce(this.#executor, graph, this.#probe));
   }
@@ -37,6 +42,7 @@ export class ContractCheck {
     if (pass.contract === 'exact') {
       const worst = largestDifference(this.#reference, now);
       if (!(worst <= exactTolerance)) await this.#blame(graph, pass.name, worst);
+      this.#worst = Math.max(this.#worst, worst);
     } else {
       this.#reference = now;
     }

@@ -45,6 +45,7 @@ async function runSlice(part: Slice, needed: ReadonlySet<string>, samples: numbe
   const crossing = part.outputs.filter((v) => needed.has(v.name));
   const { graph, twin } = extract('slice', withTypes(part, first), crossing);
   settings.augment(graph, twin);
+  if (graph.outputs.length === 0) return;
   const program = await ctx.services.executor.load(graph);
   try {
     for (let s = 0; s < samples; s++) {

@@ -1,0 +1,156 @@
+import { basename } from 'node:path';
+import type { Graph, Node } from '../../ir/graph.ts';
+import { fail } from '../../ir/diagnostics.ts';
+import type { Tensor } from '../../ir/tensor.ts';
+import { carriedOfGraph, carriedOfValue } from './carried.ts';
+import { graphPieces, spellingOf, type Placement } from './export-graph.ts';
+import { dataLength, type ExternalPlace } from './export-tensor.ts';
+import { bodyOpset, functionsFor, hasBody, qcDomain } from './functions.ts';
+import type { FunctionProto, ModelProto } from './messages.ts';
+import { field, joined, lengthOf, type Piece } from './pieces.ts';
+import { encodeMessage, int64, toNumber } from './proto.ts';
+import { smallPayload } from './skeleton.ts';
+import { dataTypeOf } from './type-protos.ts';
+import { replaceFiles, type PlannedFile, type WrittenFile } from './write-files.ts';
+
+export interface WriteOptions {
+  /** Whether weights go to a side file; `auto` does so beyond 1 GiB. */
+  readonly externalData?: 'auto' | 'always' | 'never';
+}
+
+export interface WriteResult {
+  readonly files: readonly WrittenFile[];
+}
+
+/** Saves a graph as an ONNX model, weights streamed one at a time; a failure leaves no file behind and no old one changed. */
+export function writeModel(graph: Graph, path: string, options: WriteOptions = {}): WriteResult {
+  refuseOddTypes(graph);
+  const weights = new Set(allConstants(graph));
+  const total = [...weights].reduce((n, t) => n + dataLength(t), 0);
+  const external = options.externalData === 'always' || (options.externalData !== 'never' && total > largestInline);
+  const layout = external ? layOut(weights, `${basename(path)}.data`) : new Map<Tensor, ExternalPlace>();
+  const files: PlannedFile[] = [{ path, pieces: checkedModel(graph, (tensor) => layout.get(tensor) ?? null) }];
+  if (layout.size > 0) files.push({ path: `${path}.data`, pieces: sidePieces(layout) });
+  return { files: replaceFiles(files) };
+}
+
+/** The bytes of a model with its weights inside; for graphs that fit into memory. */
+export function encodeGraph(graph: Graph): Uint8Array {
+  refuseOddTypes(graph);
+  return joined(checkedModel(graph, () => null));
+}
+
+const largestInline = 2 ** 30;
+const alignment = 4096;
+
+function checkedModel(graph: Graph, place: Placement): Piece[] {
+  const pieces = modelPieces(graph, place);
+  const size = lengthOf(pieces);
+  if (size >= 2 ** 31) fail('QC4107', `the model takes ${size} bytes`, undefined, { hint: 'write it with external data' });
+  return pieces;
+}
+
+function modelPieces(graph: Graph, place: Placement): Piece[] {
+  const carried: Partial<ModelProto> = carriedOfGraph(graph).model ?? { producerName: 'qc' };
+  const domains = usedDomains(graph);
+  const functions = [...functionsFor(graph), ...keptFunctions(carried.functions ?? [], graph)];
+  const ours = functions.some((f) => f.domain === qcDomain);
+  const opsets = importedOpsets(graph, domains, ours);
+  const { functions: _, ...rest } = carried;
+  const head: ModelProto = {
+    ...rest,
+    irVersion: int64(irVersionOf(graph, toNumber(carried.irVersion), ours, opsets.get('') ?? 0)),
+    opsetImport: [...opsets].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([domain, version]) => ({ domain, version: int64(version) })),
+    ...(graph.metadata.size > 0 ? { metadataProps: [...graph.metadata].map(([key, value]) => ({ key, value })) } : {}),
+    functions,
+  };
+  return [encodeMessage('ModelProto', head), ...field(7, graphPieces(graph, place))];
+}
+
+/** Bodies of our own are made anew; one that we cannot make stays as long as it is called. */
+function keptFunctions(functions: readonly FunctionProto[], graph: Graph): FunctionProto[] {
+  const called = new Set([...allNodes(graph)].map((n) => n.op));
+  return functions.filter((f) => f.domain !== qcDomain || (!hasBody(f.name ?? '') && called.has(`${qcDomain}.${f.name}`)));
+}
+
+function importedOpsets(graph: Graph, used: ReadonlySet<string>, bodies: boolean): Map<string, number> {
+  const opsets = new Map([...graph.opsets].filter(([domain]) => domain !== qcDomain || used.has(domain)));
+  for (const domain of used) if (!opsets.has(domain)) opsets.set(domain, domain === '' ? bodyOpset : 1);
+  if (bodies && !opsets.has('')) opsets.set('', bodyOpset);
+  return opsets;
+}
+
+/** At least what the model's contents need, at most what shipping runtimes load. */
+function irVersionOf(graph: Graph, carried: number, bodies: boolean, opset: number): number {
+  const floor = Math.max(carried || 10, bodies || opset >= 21 ? 10 : oldest);
+  return Math.min(newest, tensorsOf(graph).reduce((version, t) => Math.max(version, firstIrVersion(dataTypeOf(t.dtype) ?? 0)), floor));
+}
+
+// Before version 4 every constant must also be an input, which we do not write.
+const oldest = 4;
+const newest = 13;
+
+/** The IR version that brought an element type. */
+function firstIrVersion(dataType: number): number {
+  if (dataType >= 25) return 13;
+  if (dataType === 24) return 12;
+  if (dataType === 23) return 11;
+  return dataType >= 21 ? 10 : dataType >= 17 ? 9 : oldest;
+}
+
+function usedDomains(graph: Graph): Set<string> {
+  const domains = new Set<string>();
+  for (const node of allNodes(graph)) domains.add(spellingOf(node).domain);
+  return domains;
+}
+
+function* allNodes(graph: Graph): Generator<Node> {
+  for (const node of graph.nodes) {
+    yield node;
+    for (const body of node.bodies) yield* allNodes(body);
+  }
+}
+
+/** The constants that become initializers, with those of inner graphs. */
+function* allConstants(graph: Graph): Generator<Tensor> {
+  for (const value of [...graph.inputs, ...graph.constants]) {
+    const tensor = value.constant ?? carriedOfValue(value).initial;
+    if (tensor) yield tensor;
+  }
+  for (const node of graph.nodes) for (const body of node.bodies) yield* allConstants(body);
+}
+
+function tensorsOf(graph: Graph): Tensor[] {
+  const attributes = [...allNodes(graph)].flatMap((node) => [...node.attributes.values()]);
+  return [...allConstants(graph), ...attributes.flatMap((a) => (a.kind === 'tensor' ? [a.value] : []))];
+}
+
+function refuseOddTypes(graph: Graph): void {
+  for (const tensor of tensorsOf(graph))
+    if (dataTypeOf(tensor.dtype) === null)
+      fail('QC4001', `a constant has the element type ${tensor.dtype}, which no version of ONNX has; lower it to packed bytes first`);
+}
+
+function layOut(tensors: ReadonlySet<Tensor>, location: string): Map<Tensor, ExternalPlace> {
+  const places = new Map<Tensor, ExternalPlace>();
+  let end = 0;
+  for (const tensor of tensors) {
+    const length = dataLength(tensor);
+    if (tensor.dtype === 'string' || length < smallPayload) continue;
+    const offset = Math.ceil(end / alignment) * alignment;
+    places.set(tensor, { location, offset, length });
+    end = offset + length;
+  }
+  return places;
+}
+
+function sidePieces(layout: ReadonlyMap<Tensor, ExternalPlace>): Piece[] {
+  const pieces: Piece[] = [];
+  let end = 0;
+  for (const [tensor, { offset, length }] of layout) {
+    if (offset > end) pieces.push(new Uint8Array(offset - end));
+    pieces.push({ tensor, length });
+    end = offset + length;
+  }
+  return pieces;
+}

@@ -1,0 +1,65 @@
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { fail, QcError } from '../../ir/diagnostics.ts';
+import { placeOf, reasonOf } from './files.ts';
+import { bytesOfPiece, lengthOf, type Piece } from './pieces.ts';
+
+export interface WrittenFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** A file to write; the first of several is the one that refers to the others. */
+export interface PlannedFile {
+  readonly path: string;
+  readonly pieces: readonly Piece[];
+}
+
+/** Writes all files beside their places and then moves them there, the first one last; on failure nothing is left (QC4201). */
+export function replaceFiles(files: readonly PlannedFile[]): WrittenFile[] {
+  const pending = new Map(files.toReversed().map((f) => [f.path, `${f.path}.${process.pid}.tmp`]));
+  // What did not exist before must not stay behind when a later file cannot be put in its place.
+  const added = files.map((f) => f.path).filter((path) => !existsSync(path));
+  try {
+    for (const file of files.toReversed()) writePieces(pending.get(file.path)!, file.pieces);
+    for (const [path, temporary] of pending) {
+      renameSync(temporary, path);
+      pending.delete(path);
+    }
+    return files.map((f) => ({ path: f.path, bytes: lengthOf(f.pieces) }));
+  } catch (error) {
+    for (const temporary of pending.values()) rmSync(temporary, { force: true });
+    for (const path of added) if (!pending.has(path)) rmSync(path, { force: true });
+    if (error instanceof QcError) throw error;
+    return fail('QC4201', `cannot write ${files[0]?.path}: ${reasonOf(error)}`, placeOf(files[0]?.path ?? ''));
+  }
+}
+
+function writePieces(path: string, pieces: readonly Piece[]): void {
+  const fd = openSync(path, 'w');
+  try {
+    const buffer = new Uint8Array(1024 * 1024);
+    let filled = 0;
+    for (const piece of pieces) {
+      if (piece.length > buffer.length - filled) {
+        writeFully(fd, buffer.subarray(0, filled));
+        filled = 0;
+      }
+      const bytes = bytesOfPiece(piece);
+      if (bytes.length > buffer.length) writeFully(fd, bytes);
+      else {
+        buffer.set(bytes, filled);
+        filled += bytes.length;
+      }
+    }
+    writeFully(fd, buffer.subarray(0, filled));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeFully(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, Math.min(bytes.length - done, chunk));
+}
+
+const chunk = 64 * 1024 * 1024;

@@ -1,0 +1,131 @@
+import { lowerTo, settleOpset, targetNamed, targets, writeModel, type Target } from '../codegen/index.ts';
+import { cloneGraph, diagnostic, fail, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
+import { ContractCheck, largestDifference, Ledger, PassManager, passes, runOnce, type Feeds, type Pass, type PassCall, type Plan, type RunReport } from '../passes/index.ts';
+import { bytesOfModel, enterLowered, leftAtRunTime, type CompileReport } from './compile-report.ts';
+import { digestOfFiles } from './digest.ts';
+import { openModel, syntheticFeeds } from './model.ts';
+import { effectivePipeline } from './pipeline.ts';
+import { OrtExecutor } from './runtime/ort-executor.ts';
+import { fileSpool } from './runtime/spool.ts';
+import { samplesFor, type DataOptions } from './samples.ts';
+import { readStatistics, writeStatistics } from './statistics-file.ts';
+
+export interface CompileOptions {
+  readonly model: string;
+  readonly output: string;
+  /** The passes that the user asks for; what they need is put around them. */
+  readonly passes: string;
+  readonly scheme: string;
+  readonly target: string;
+  readonly data?: DataOptions | undefined;
+  /** Statistics saved by an earlier compile, instead of data. */
+  readonly calibration?: string | undefined;
+  readonly saveCalibration?: string | undefined;
+  readonly plugins?: readonly Pass[] | undefined;
+  /** Compare outputs around every exact pass and around lowering; true by default. */
+  readonly verify?: boolean | undefined;
+  /** Fail (QC2201) when something that the scheme covers was left alone. */
+  readonly strict?: boolean | undefined;
+  readonly threads?: number | undefined;
+  readonly externalData?: 'auto' | 'always' | 'never' | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onPass?: ((call: PassCall, index: number, total: number) => void) | undefined;
+  readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
+  readonly afterPass?: ((call: PassCall, graph: Graph) => void) | undefined;
+}
+
+/** Compiles a model file: import, passes, lowering, export. Throws `QcError`; nothing is written unless all went well. */
+export async function compile(options: CompileOptions): Promise<CompileReport> {
+  const target = targetNamed(targets, options.target);
+  const manager = new PassManager([...passes, ...(options.plugins ?? [])]);
+  const plan = manager.plan(effectivePipeline(manager, options.passes, options.scheme, target));
+  const graph = openModel(options.model);
+  const bytesBefore = bytesOfModel(options.model, graph);
+  const inputs = await calibrationInputs(graph, plan, options);
+  const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
+  try {
+    const probe = inputs.samples?.[0] ?? syntheticFeeds(graph);
+    const contract = options.verify === false ? null : await ContractCheck.start(executor, graph, probe);
+    const ledger = new Ledger();
+    const run = await runPlan(plan, graph, executor, contract, ledger, inputs, options);
+    const left = leftAtRunTime(graph);
+    const loweringDifference = await lower(graph, target, executor, contract && probe, ledger);
+    if (options.strict) refuseSkips(ledger, run.diagnostics);
+    await describe(graph, plan, options);
+    options.signal?.throwIfAborted();
+    const { files } = writeModel(graph, options.output, { externalData: options.externalData ?? 'auto' });
+    return {
+      model: options.model,
+      pipeline: plan.text,
+      scheme: options.scheme,
+      target: target.name,
+      files,
+      bytesBefore,
+      bytesAfter: files.reduce((n, f) => n + f.bytes, 0),
+      ledger: ledger.entries,
+      diagnostics: run.diagnostics,
+      passes: run.passes.map((p) => ({ call: p.call, counts: Object.fromEntries(p.counts), milliseconds: Math.round(p.milliseconds) })),
+      left,
+      exactDifference: contract?.worst ?? null,
+      loweringDifference,
+    };
+  } finally {
+    await executor.close();
+  }
+}
+
+interface CalibrationInputs {
+  readonly samples: readonly Feeds[] | null;
+  readonly statistics: ReturnType<typeof readStatistics> | null;
+}
+
+async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptions): Promise<CalibrationInputs> {
+  const samples = options.data && options.data.files.length > 0 ? await samplesFor(graph, options.data) : null;
+  const statistics = options.calibration === undefined ? null : readStatistics(options.calibration);
+  if (!samples && !statistics && plan.calls.some((c) => c.name === 'calibrate')) {
+    fail('QC2101', 'this pipeline needs activation ranges, and there is no calibration data', undefined, {
+      hint: 'give text with --calib FILE.txt --tokenizer tokenizer.json, or arrays with --calib FILE.npz',
+    });
+  }
+  return { samples, statistics };
+}
+
+function runPlan(plan: Plan, graph: Graph, executor: OrtExecutor, contract: ContractCheck | null, ledger: Ledger, inputs: CalibrationInputs, options: CompileOptions): Promise<RunReport> {
+  return plan.run(graph, {
+    services: { executor, spool: fileSpool, ...inputs },
+    contract,
+    ledger,
+    ...(options.signal ? { signal: options.signal } : {}),
+    ...(options.onPass ? { beforePass: options.onPass } : {}),
+    ...(options.onProgress ? { progress: options.onProgress } : {}),
+    afterPass(call, after) {
+      if (call.name === 'calibrate' && options.saveCalibration !== undefined) writeStatistics(options.saveCalibration, after);
+      options.afterPass?.(call, after);
+    },
+  });
+}
+
+/** Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was. */
+async function lower(graph: Graph, target: Target, executor: OrtExecutor, probe: Feeds | null, ledger: Ledger): Promise<number | null> {
+  const before = probe && cloneGraph(graph);
+  enterLowered(ledger, lowerTo(target, graph));
+  settleOpset(graph);
+  if (!probe || !before) return null;
+  return largestDifference(await runOnce(executor, before, probe), await runOnce(executor, graph, probe));
+}
+
+function refuseSkips(ledger: Ledger, diagnostics: readonly Diagnostic[]): void {
+  const skipped = ledger.entries.filter((e) => e.done.length === 0 && e.left.length > 0 && !e.left.every((why) => why.startsWith('a head')));
+  if (skipped.length === 0) return;
+  throw new QcError([...skipped.map((e) => diagnostic('QC2201', `${e.name}: ${e.left.join('; ')}`)), ...diagnostics.filter((d) => d.severity === 'error')]);
+}
+
+/** The model says how it was made: pipeline, scheme, target, and digests of what went in. */
+async function describe(graph: Graph, plan: Plan, options: CompileOptions): Promise<void> {
+  graph.metadata.set('qc.pipeline', plan.text);
+  graph.metadata.set('qc.scheme', options.scheme);
+  graph.metadata.set('qc.target', options.target);
+  graph.metadata.set('qc.model.sha256', await digestOfFiles([options.model]));
+  const data = [...(options.data?.files ?? []), ...(options.calibration === undefined ? [] : [options.calibration])];
+  if (data.length > 0) graph.metadata.set('qc.data.sha256', await digestOfFiles(data));
+}

@@ -1,0 +1,73 @@
+import { readModel, upgradeOpset } from '../codegen/index.ts';
+import { viewAs, type Graph, type Value } from '../ir/index.ts';
+import { Gather } from '../ir/ops/generated.ts';
+import type { Feeds, HostTensor } from '../passes/index.ts';
+import type { ModelInput } from './data/samples.ts';
+import { random } from '../ir/text/numbers.ts';
+import { sizeOf, type Dim } from '../ir/types.ts';
+
+/** Reads a model and brings it to the opset of the IR. */
+export function openModel(path: string): Graph {
+  const graph = readModel(path);
+  upgradeOpset(graph);
+  return graph;
+}
+
+/** The inputs that a caller must feed. */
+export const inputsOf = (graph: Graph): readonly ModelInput[] => graph.inputs.flatMap((v) => (v.type ? [{ name: v.name, ...v.type }] : []));
+
+/** Rows of the table that `input_ids` indexes; null when there is no such table. */
+export function vocabularyOf(graph: Graph): number | null {
+  const ids = graph.inputs.find((v) => v.name === 'input_ids');
+  return ids ? rowsIndexedBy(ids) : null;
+}
+
+/** Operators that hand indices on unchanged. */
+const handsOn = new Set(['Reshape', 'Cast', 'Identity', 'Unsqueeze', 'Squeeze']);
+
+function rowsIndexedBy(ids: Value): number | null {
+  for (const use of ids.uses) {
+    const gather = viewAs(Gather, use.node);
+    if (gather && use.index === 1 && gather.data.constant) return gather.data.constant.shape[gather.axis] ?? null;
+    const further = handsOn.has(use.node.op) && use.index === 0 ? rowsIndexedBy(use.node.output) : null;
+    if (further !== null) return further;
+  }
+  return null;
+}
+
+/** Inputs made up for checking that a pass kept the function: valid indices, masks of ones, small numbers. Never for calibration. */
+export function syntheticFeeds(graph: Graph): Feeds {
+  const next = random(1);
+  return Object.fromEntries(graph.inputs.flatMap((v) => (v.type ? [[v.name, synthetic(v, next)] as const] : [])));
+}
+
+const sequence = 16;
+
+function synthetic(v: Value, next: () => number): HostTensor {
+  const { dtype } = v.type!;
+  const shape = (v.type!.shape ?? []).map(extentFor);
+  const count = sizeOf(shape);
+  const rows = rowsIndexedBy(v);
+  const integer = (i: number): number => (rows !== null ? (i * 7919 + 3) % rows : v.name.includes('mask') ? 1 : v.name === 'position_ids' ? i % (shape.at(-1) ?? 1) : 0);
+  switch (dtype) {
+    case 'i64':
+      return { dtype, shape, data: BigInt64Array.from({ length: count }, (_, i) => BigInt(integer(i))) };
+    case 'i32':
+      return { dtype, shape, data: Int32Array.from({ length: count }, (_, i) => integer(i)) };
+    case 'f32':
+      return { dtype, shape, data: Float32Array.from({ length: count }, () => next()) };
+    case 'f64':
+      return { dtype, shape, data: Float64Array.from({ length: count }, () => next()) };
+    case 'f16':
+      return { dtype, shape, data: new Uint16Array(count).fill(0x3800) };
+    default:
+      return { dtype, shape, data: new Uint8Array(count).fill(1) };
+  }
+}
+
+/** One sample, no past, a short sequence for every other open extent. */
+const extentFor = (d: Dim, axis: number): number => {
+  if (typeof d === 'number') return d;
+  if (typeof d === 'string' && /past/.test(d)) return 0;
+  return axis === 0 ? 1 : sequence;
+};

@@ -1,0 +1,30 @@
+import type { Target } from '../codegen/index.ts';
+import { parsePipeline, schemeNamed, type PassCall, type PassManager, type Scheme } from '../passes/index.ts';
+
+/** Passes that open every compile, whatever the user asks for. */
+const opening: readonly PassCall[] = [
+  { name: 'raise', options: {} },
+  { name: 'fold-constants', options: {} },
+  { name: 'tie-weights', options: {} },
+];
+
+/**
+ * The pipeline that a compile really runs: the user's passes with what they need around them, and with the options that scheme
+ * and target decide. Its text is kept in the model, so that every artefact says how it was made.
+ */
+export function effectivePipeline(manager: PassManager, asked: string, scheme: string, target: Target): readonly PassCall[] {
+  const calls = parsePipeline(asked);
+  const own = calls.some((c) => c.name === 'raise') ? calls : [...opening, ...calls];
+  const clustered = calls.some((c) => c.name === 'rptq');
+  const defaults = { scheme, ...layoutFor(target, schemeNamed(scheme), clustered) };
+  const complete = manager.complete(own, ['quantized'], defaults);
+  return [...complete, { name: 'dead-code', options: {} }];
+}
+
+/** How the target wants ranges laid out: MatMulNBits has scales in blocks, and RPTQ's clusters are made to end where blocks do. */
+function layoutFor(target: Target, scheme: Scheme, clustered: boolean): Readonly<Record<string, string>> {
+  const bits = scheme.weights?.bits;
+  const input = Object.values(scheme.activations)[0]?.bits ?? 16;
+  const blocks = target.name === 'ort-cpu' && (input === 8 || input === 16) && (bits === 4 || (bits === 8 && clustered));
+  return blocks ? { weights: 'block', activations: 'block', block: '32', align: '32' } : {};
+}
