@@ -23,12 +23,12 @@ export function cloneGraph(graph: Graph, parent: Graph | null = null, outer: Rea
   return copy;
 }
 
-/** A copy of one node whose operands are mapped by `values`; operands that are not mapped stay. */
-export function cloneNode(node: Node, into: Graph, values: ReadonlyMap<Value, Value>): Node {
+/** A copy of one node whose operands are mapped by `values`; operands that are not mapped stay. Names of nodes must differ within a model. */
+export function cloneNode(node: Node, into: Graph, values: ReadonlyMap<Value, Value>, name = node.name): Node {
   const attributes = [...node.attributes].map(([k, a]) => [k, cloneAttribute(a, into, values)] as const);
   const made = new Node({
     op: node.op,
-    name: node.name,
+    name,
     loc: node.loc,
     inputs: node.operands.map((u) => u.value && (values.get(u.value) ?? u.value)),
     results: node.outputs.map((o) => ({ name: o.name, type: o.type })),

@@ -29,7 +29,7 @@ export interface Scheme {
   readonly probabilities: boolean;
 }
 
-const weights = (bits: number): WeightScheme => ({ bits, symmetric: bits >= 8, grid: 'standard', per: 'channel' });
+const weights = (bits: number): WeightScheme => ({ bits, symmetric: false, grid: 'standard', per: 'channel' });
 const activation = (bits: number, grid: Grid = 'standard', symmetric = false): ActivationScheme => ({ bits, symmetric, grid, range: 'static' });
 
 /** Inputs and weights of the linears; nothing inside attention. */

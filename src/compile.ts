@@ -49,7 +49,7 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
     const ledger = new Ledger();
     const run = await runPlan(plan, graph, executor, contract, ledger, inputs, options);
     const left = leftAtRunTime(graph);
-    const loweringDifference = await lower(graph, target, executor, contract && probe, ledger);
+    const loweringDifference = await lower(graph, target, contract && probe, ledger);
     if (options.strict) refuseSkips(ledger, run.diagnostics);
     await describe(graph, plan, options);
     options.signal?.throwIfAborted();
@@ -105,13 +105,21 @@ function runPlan(plan: Plan, graph: Graph, executor: OrtExecutor, contract: Cont
   });
 }
 
-/** Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was. */
-async function lower(graph: Graph, target: Target, executor: OrtExecutor, probe: Feeds | null, ledger: Ledger): Promise<number | null> {
+/**
+ * Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was. Both run without ORT's own
+ * rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum.
+ */
+async function lower(graph: Graph, target: Target, probe: Feeds | null, ledger: Ledger): Promise<number | null> {
   const before = probe && cloneGraph(graph);
   enterLowered(ledger, lowerTo(target, graph));
   settleOpset(graph);
   if (!probe || !before) return null;
-  return largestDifference(await runOnce(executor, before, probe), await runOnce(executor, graph, probe));
+  const executor = new OrtExecutor({ optimization: 'disabled' });
+  try {
+    return largestDifference(await runOnce(executor, before, probe), await runOnce(executor, graph, probe));
+  } finally {
+    await executor.close();
+  }
 }
 
 function refuseSkips(ledger: Ledger, diagnostics: readonly Diagnostic[]): void {

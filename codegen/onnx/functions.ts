@@ -25,6 +25,7 @@ export const bodyOpset = 21;
 
 /** The attributes as written: those that a body reads and the node leaves out are filled in with what they mean. */
 export function completeAttributes(node: Node): ReadonlyMap<string, Attribute> {
+  if (node.op === 'qc.DynamicQuantize') return new Map([['symmetric', int(0)], ['block', int(0)], ...node.attributes]);
   if (node.op !== 'qc.Encode' && node.op !== 'qc.Decode') return node.attributes;
   if (['perm', 'scale', 'shift'].every((name) => node.attributes.has(name))) return node.attributes;
   const n = channelsOf(node);

@@ -141,8 +141,9 @@ export class PassManager {
     for (const fact of wanted) if (!holding.has(fact)) add({ name: this.#giver(null, fact).name, options: {} });
     return complete;
   }
+  /** The last one registered: `folded` holds from the start, but it is fold-channels that restores it. */
   #giver(pass: Pass | null, fact: string): Pass {
-    return this.passes.find((p) => p.gives.includes(fact)) ?? fail('QC2005', `nothing gives '${fact}'${pass ? `, which ${pass.name} needs` : ''}`);
+    return this.passes.findLast((p) => p.gives.includes(fact)) ?? fail('QC2005', `nothing gives '${fact}'${pass ? `, which ${pass.name} needs` : ''}`);
   }
   #missing(pass: Pass, need: string): never {
     return fail('QC2005', `'${pass.name}' needs '${need}', which nothing before it gives`, undefined, { hint: `put '${this.#giver(pass, need).name}' before it` });

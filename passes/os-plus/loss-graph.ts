@@ -94,7 +94,7 @@ function copyRegion(
   const { graph } = build;
   for (const node of region.nodes) {
     for (const v of readsOf(node)) if (v.constant && !twin.has(v)) twin.set(v, graph.addConstant(graph.freshName(v.name), v.constant));
-    const copy = cloneNode(node, graph, twin);
+    const copy = cloneNode(node, graph, twin, '');
     const linear = region.linears.find((l) => l.node === node);
     if (linear && edit) {
       const { weight, bias } = edit(linear, twin.get(linear.weight)!);
@@ -150,9 +150,8 @@ class Builder {
     return this.node('Unsqueeze', [v, this.axes(1)]);
   }
   split(v: Value, sizes: readonly number[]): readonly Value[] {
-    const results = sizes.map(() => ({ name: this.graph.freshName('part'), type: null }));
-    const named = results.map((r, i) => ({ ...r, name: `${r.name}.${i}` }));
-    return this.graph.append(new Node({ op: 'Split', inputs: [v, this.axes(...sizes)], attributes: { axis: int(1) }, results: named })).outputs;
+    const results = sizes.map((_, i) => ({ name: this.graph.freshName(`part ${i} of ${v.name}`), type: null }));
+    return this.graph.append(new Node({ op: 'Split', inputs: [v, this.axes(...sizes)], attributes: { axis: int(1) }, results })).outputs;
   }
   /** The sum over the last axis of (a - b)^2. */
   squaredDistance(a: Value, b: Value): Value {
