@@ -20,18 +20,25 @@ export const foldChannels = definePass({
   contract: 'exact',
   gives: ['folded'],
   run(graph, ctx) {
-    for (let moved = true; moved; ) {
-      moved = false;
-      for (const node of [...graph.nodes].toReversed()) if (viewAs(Encode, node) && node.graph) moved = foldEncode(graph, new Encode(node), ctx) || moved;
-      for (const node of graph.nodes) if (viewAs(Decode, node)) moved = foldDecode(graph, new Decode(node), ctx) || moved;
-    }
-    eraseDead(graph);
+    fold(graph, ctx);
     reportLeft(graph, ctx);
   },
 });
 
+/** Moves every Encode and Decode of a graph as far as it goes. */
+export function fold(graph: Graph, ctx: Counter): void {
+  for (let moved = true; moved; ) {
+    moved = false;
+    for (const node of [...graph.nodes].toReversed()) if (viewAs(Encode, node) && node.graph) moved = foldEncode(graph, new Encode(node), ctx) || moved;
+    for (const node of graph.nodes) if (viewAs(Decode, node)) moved = foldDecode(graph, new Decode(node), ctx) || moved;
+  }
+  eraseDead(graph);
+}
+
+type Counter = Pick<PassContext, 'count'>;
+
 /** One step of an Encode: merge with the Encode or Decode above, or enter the node above. */
-function foldEncode(graph: Graph, encode: Encode, ctx: PassContext): boolean {
+function foldEncode(graph: Graph, encode: Encode, ctx: Counter): boolean {
   if (encode.y.uses.size === 0) return false;
   const t = encode.transform;
   const above = encode.x.producer;
@@ -45,7 +52,7 @@ function foldEncode(graph: Graph, encode: Encode, ctx: PassContext): boolean {
 }
 
 /** T(f(x)): what `f` can take of T moves into it; the rest stays. */
-function enter(graph: Graph, encode: Encode, above: Node, ctx: PassContext): boolean {
+function enter(graph: Graph, encode: Encode, above: Node, ctx: Counter): boolean {
   const t = encode.transform;
   const behaviour = up[above.op];
   const freedom = behaviour?.freedom(above, t.size);
@@ -79,7 +86,7 @@ function separate(graph: Graph, encode: Encode, above: Node, moves: ChannelTrans
 }
 
 /** `encode` becomes Encode{t} on `source`, or nothing at all. */
-function settle(graph: Graph, encode: Encode, source: Value, t: ChannelTransform, ctx: PassContext, statistic: string): boolean {
+function settle(graph: Graph, encode: Encode, source: Value, t: ChannelTransform, ctx: Counter, statistic: string): boolean {
   ctx.count(statistic);
   const replacement = isIdentity(t) ? source : create({ graph, before: encode.node }, Encode, [source], { attributes: transformAttributes(t), like: encode.y }).y;
   graph.replaceUses(encode.y, replacement);
@@ -88,7 +95,7 @@ function settle(graph: Graph, encode: Encode, source: Value, t: ChannelTransform
 }
 
 /** One step of a Decode: every reader that can take it takes it. */
-function foldDecode(graph: Graph, decode: Decode, ctx: PassContext): boolean {
+function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
   let moved = false;
   for (const use of [...decode.y.uses]) {
     const next = viewAs(Decode, use.node);

@@ -1,13 +1,15 @@
 import { int } from '../../ir/attributes.ts';
+import { translation } from '../../ir/channel.ts';
 import { diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { create } from '../../ir/ops/view.ts';
-import { codeRange, groupIndex, parametersFor } from '../../ir/quant.ts';
+import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
-import { sites, statisticsAt } from '../../ir/site.ts';
+import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { dense, floats, int64s, lazy, type Tensor } from '../../ir/tensor.ts';
+import { fold } from '../fold-channels/fold-channels.ts';
 import { choice, int as intOption, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
@@ -20,6 +22,7 @@ interface Settings {
   readonly activations: 'auto' | 'block';
   readonly block: number;
   readonly range: 'auto' | 'minmax' | 'ema' | 'token';
+  readonly grid: 'auto' | 'standard' | 'rptq';
 }
 
 /** Gives every site and every weight behind one its quantizer, as a `qc.FakeQuantize` that computes in float. */
@@ -32,12 +35,14 @@ export const quantize = definePass({
     weights: choice('rows of a weight that share a scale: those of a cluster (auto), all, or blocks', ['auto', 'channel', 'block'], 'auto'),
     activations: choice('as the scheme says, or symmetric for each token and block, found at run time', ['auto', 'block'], 'auto'),
     block: intOption('channels in a block', 32, 1),
+    grid: choice("steps of clustered activations: RPTQ's (auto), which need not reach zero, or those of the scheme", ['auto', 'standard', 'rptq'], 'auto'),
     range: choice('statistic that a static range comes from', ['auto', 'minmax', 'ema', 'token'], 'auto'),
   },
   needs: ['calibrated', 'folded'],
   gives: ['quantized'],
   run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme);
+    fitZeroPoints(graph, scheme, settings, ctx);
     for (const site of sites(graph)) quantizeSite(graph, site, scheme, settings, ctx);
     for (const linear of linearsOf(graph)) reportFloat(graph, linear, ctx);
     if (scheme.probabilities) reportProbabilities(graph, ctx);
@@ -61,6 +66,36 @@ function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settin
   ctx.count('activations');
 }
 
+/**
+ * RPTQ's zero points are not bounded by their codes. Where one would not fit, the site is quantized as x - o, o being the whole
+ * steps that are too many; folding puts -o into what makes x and o W into the bias of what reads it, so that nothing is left.
+ */
+function fitZeroPoints(graph: Graph, scheme: Scheme, settings: Settings, ctx: PassContext): void {
+  for (const site of sites(graph)) {
+    const activation = scheme.activations[site.role];
+    const statistics = statisticsAt(site);
+    if (!activation || !statistics || activation.range === 'token' || settings.activations === 'block') continue;
+    const range = rangeFor(statistics, site, activation, settings);
+    const sizes = site.groups ?? [range.min.length];
+    const bounds = codeRange(activation.bits, activation.symmetric);
+    const parameters = staticParameters(range, sizes, activation, settings);
+    const excess = groupIndex(sizes).map((g) => {
+      const { scale, zero } = parameters[g]!;
+      return scale * (Math.min(Math.max(zero, bounds.min), bounds.max) - zero);
+    });
+    if (excess.every((o) => o === 0)) continue;
+    changeBasis(graph, site, translation(excess.map((o) => -o)));
+    ctx.count('zero points moved');
+  }
+  fold(graph, { count: () => {} });
+}
+
+/** Scale and zero point of each group of channels. */
+function staticParameters(range: ChannelRange, sizes: readonly number[], activation: ActivationScheme, settings: Settings): readonly QuantParameters[] {
+  const grid = gridFor(activation, sizes, settings);
+  return groupRanges(range, sizes).map(([lo, hi]) => parametersFor(lo, hi, { ...activation, grid }));
+}
+
 /** Takes site and observer out. */
 function bypass(graph: Graph, site: Site): void {
   graph.replaceUses(site.y, sourceOf(site));
@@ -71,9 +106,9 @@ function bypass(graph: Graph, site: Site): void {
 const sourceOf = (site: Site): Value => (site.x.producer?.op === 'qc.Observer' ? site.x.producer.input(0)! : site.x);
 
 function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistics: Statistics, settings: Settings): string {
-  const range = rangeFor(statistics, activation, settings);
+  const range = rangeFor(statistics, site, activation, settings);
   const sizes = site.groups ?? [range.min.length];
-  const parameters = groupRanges(range, sizes).map(([lo, hi]) => parametersFor(lo, hi, activation));
+  const parameters = staticParameters(range, sizes, activation, settings);
   const bounds = codeRange(activation.bits, activation.symmetric);
   const constant = (suffix: string, tensor: Tensor) => graph.addConstant(graph.freshName(`${site.key}.${suffix}`), tensor);
   const made = create(
@@ -102,10 +137,18 @@ function dynamic(graph: Graph, site: Site, activation: ActivationScheme, setting
   return `input at ${activation.bits} bits, per token${blocked ? ` and block of ${settings.block}` : ''}`;
 }
 
+/** Clusters lie far from zero as a rule, so that a grid that must reach it would waste most of its steps. */
+function gridFor(activation: ActivationScheme, sizes: readonly number[], { grid }: Settings): Grid {
+  if (grid !== 'auto') return grid;
+  return sizes.length > 1 && !activation.symmetric ? 'rptq' : activation.grid;
+}
+
 /** The range of every channel that the statistic of choice gives. RPTQ's grid takes its moving average. */
-function rangeFor(s: Statistics, activation: ActivationScheme, { range }: Settings): ChannelRange {
+function rangeFor(s: Statistics, site: Site, activation: ActivationScheme, settings: Settings): ChannelRange {
+  const { range } = settings;
+  const grid = gridFor(activation, site.groups ?? [0], settings);
   if (range === 'token' && s.tokenExtremes) return clipped(s.range, quantile(s.tokenExtremes.min, 0.005), quantile(s.tokenExtremes.max, 0.995));
-  return range === 'ema' || (range === 'auto' && activation.grid === 'rptq') ? s.ema : s.range;
+  return range === 'ema' || (range === 'auto' && grid === 'rptq') ? s.ema : s.range;
 }
 
 const clipped = ({ min, max }: ChannelRange, low: number, high: number): ChannelRange => ({ min: min.map((x) => Math.max(x, low)), max: max.map((x) => Math.min(x, high)) });
