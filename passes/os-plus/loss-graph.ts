@@ -44,9 +44,14 @@ function between(graph: Graph, linears: readonly Linear[], attention: Node | nul
 /** Names of the loss graph's own inputs and of its output. */
 export const names = { x: 'qc x', width: 'qc width', scale: 'qc scale', zero: 'qc zero', tokens: 'qc tokens', loss: 'qc loss' } as const;
 
+/** The quantizer of the site; `block` is the run of channels that share a scale found at run time, 0 for all. */
+export interface LossActivation extends ActivationScheme {
+  readonly block: number;
+}
+
 export interface LossSettings {
   readonly centre: Float64Array;
-  readonly activation: ActivationScheme | null;
+  readonly activation: LossActivation | null;
   readonly weights: WeightScheme | null;
   /** Rows of a weight that share a scale. */
   readonly groups: readonly number[];
@@ -110,10 +115,10 @@ function copyRegion(
   return twin;
 }
 
-function quantizeActivation(build: Builder, x: Value, spec: ActivationScheme, channels: number): Value {
+function quantizeActivation(build: Builder, x: Value, spec: LossActivation, channels: number): Value {
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max) };
-  if (spec.range === 'token') return build.node(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0) });
+  if (spec.range === 'token') return build.node(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
   const input = (name: string) => build.graph.addInput(name, tensorType('f32', [channels]));
   const index = build.graph.addConstant('every channel', int64s([channels], Array.from({ length: channels }, (_, i) => i)));
   return build.node(FakeQuantize.schema.op, [x, input(names.scale), input(names.zero), index], attributes);

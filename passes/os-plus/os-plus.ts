@@ -11,12 +11,14 @@ import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import { flag, float, int, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../infra/sweep.ts';
+import { layoutOptions, rowGroups, type Layout } from '../quantize/layout.ts';
 import { schemeNamed, type Scheme } from '../schemes.ts';
 import { centred, thresholds, widths } from './candidates.ts';
-import { lossGraph, lossRegion, names, type LossRegion } from './loss-graph.ts';
+import { lossGraph, lossRegion, names, type LossActivation, type LossRegion } from './loss-graph.ts';
+import { stacked } from './stack.ts';
 import { search, thresholdFeeds, type Found, type LossSample } from './search.ts';
 
-interface Settings {
+interface Settings extends Layout {
   readonly scheme: string;
   readonly shift: boolean;
   readonly threshold: number | null;
@@ -40,6 +42,7 @@ export const osPlus = definePass({
     steps: float('candidates of the search (default: the larger of 100 and half-units of the range)', null, 1),
     low: float('smallest threshold that the search tries', 1, 0),
     batch: int('calibration samples that the loss is measured on', 4, 1),
+    ...layoutOptions,
   },
   needs: ['calibrated', 'folded'],
   breaks: ['folded'],
@@ -99,10 +102,11 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
   const largest = range.max.reduce((most, x, j) => Math.max(most, x - at.centre[j]!), 0);
   const candidates = thresholds(at.half, settings.low, settings.steps === null ? null : Math.floor(settings.steps), largest);
   const scheme = schemeNamed(settings.scheme);
-  const activation = scheme.activations[t.site.role] ?? null;
-  const samples = await samplesOf(t, settings, spool, ctx);
+  const activation = activationFor(scheme, t.site, settings);
+  const samples = stacked(await samplesOf(t, settings, spool, ctx));
   const masked = samples.every((s) => names.tokens in s.feeds);
-  const loss = lossGraph(t.region, t.site, { centre: at.centre, activation, weights: scheme.weights, groups: rowGroups(t, scheme), masked }, graph.opsets);
+  const groups = rowGroups(range.min.length, t.site, settings);
+  const loss = lossGraph(t.region, t.site, { centre: at.centre, activation, weights: scheme.weights, groups, masked }, graph.opsets);
   const program = await ctx.services.executor.load(loss);
   try {
     const fed = new Set(loss.inputs.map((v) => v.name));
@@ -113,7 +117,13 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
   }
 }
 
-const rowGroups = (t: Target, { weights }: Scheme): readonly number[] => (weights && t.site.groups ? t.site.groups : [t.statistics.range.min.length]);
+/** The quantizer that the site will have: the scheme's, or symmetric in blocks where the target quantizes so. */
+function activationFor(scheme: Scheme, site: Site, { activations, block }: Settings): LossActivation | null {
+  const activation = scheme.activations[site.role];
+  if (!activation) return null;
+  return activations === 'block' ? { ...activation, symmetric: true, range: 'token', block } : { ...activation, block: 0 };
+}
+
 const only = (feeds: Feeds, wanted: ReadonlySet<string>): Feeds => Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted.has(name)));
 
 /** Runs the first samples and keeps what the sites' loss graphs read. */

@@ -10,17 +10,15 @@ import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { dense, floats, int64s, lazy, type Tensor } from '../../ir/tensor.ts';
 import { fold } from '../fold-channels/fold-channels.ts';
-import { choice, int as intOption, text } from '../infra/options.ts';
+import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
 import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
+import { layoutOptions, rowGroups, type Layout } from './layout.ts';
 import { weightParameters } from './weights.ts';
 
-interface Settings {
+interface Settings extends Layout {
   readonly scheme: string;
-  readonly weights: 'auto' | 'channel' | 'block';
-  readonly activations: 'auto' | 'block';
-  readonly block: number;
   readonly range: 'auto' | 'minmax' | 'ema' | 'token';
   readonly grid: 'auto' | 'standard' | 'rptq';
 }
@@ -32,9 +30,7 @@ export const quantize = definePass({
   contract: 'approximate',
   options: {
     scheme: text('scheme that says what is quantized and how', 'w8a8'),
-    weights: choice('rows of a weight that share a scale: those of a cluster (auto), all, or blocks', ['auto', 'channel', 'block'], 'auto'),
-    activations: choice('as the scheme says, or symmetric for each token and block, found at run time', ['auto', 'block'], 'auto'),
-    block: intOption('channels in a block', 32, 1),
+    ...layoutOptions,
     grid: choice("steps of clustered activations: RPTQ's (auto), which need not reach zero, or those of the scheme", ['auto', 'standard', 'rptq'], 'auto'),
     range: choice('statistic that a static range comes from', ['auto', 'minmax', 'ema', 'token'], 'auto'),
   },
@@ -184,12 +180,6 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
   graph.setInput(node, 1, made.y);
   ctx.ledger.done('linear', nameOf(node), `weight at ${scheme.bits} bits${sizes.length > 1 ? `, ${sizes.length} row groups` : ''}`);
   ctx.count('weights');
-}
-
-function rowGroups(rows: number, site: Site, { weights, block }: Settings): readonly number[] {
-  if (weights === 'auto') return site.groups ?? [rows];
-  if (weights === 'channel') return [rows];
-  return Array.from({ length: Math.ceil(rows / block) }, (_, i) => Math.min(block, rows - i * block));
 }
 
 function reportFloat(graph: Graph, linear: Linear, ctx: PassContext): void {
