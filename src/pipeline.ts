@@ -15,16 +15,22 @@ const opening: readonly PassCall[] = [
 export function effectivePipeline(manager: PassManager, asked: string, scheme: string, target: Target): readonly PassCall[] {
   const calls = parsePipeline(asked);
   const own = calls.some((c) => c.name === 'raise') ? calls : [...opening, ...calls];
-  const clustered = calls.some((c) => c.name === 'rptq');
-  const defaults = { scheme, ...layoutFor(target, schemeNamed(scheme), clustered) };
+  const defaults = { scheme, ...layoutFor(target, schemeNamed(scheme), new Set(calls.map((c) => c.name))) };
   const complete = manager.complete(own, ['quantized'], defaults);
   return [...complete, { name: 'dead-code', options: {} }];
 }
 
-/** How the target wants ranges laid out: MatMulNBits has scales in blocks, and RPTQ's clusters are made to end where blocks do. */
-function layoutFor(target: Target, scheme: Scheme, clustered: boolean): Readonly<Record<string, string>> {
+/**
+ * How the target wants scales laid out. ONNX Runtime fuses a product when its input has one static scale, which is enough after
+ * OS+; without OS+, MatMulNBits finds a scale for each token and block, and RPTQ's clusters are made to end where blocks do.
+ */
+function layoutFor(target: Target, scheme: Scheme, asked: ReadonlySet<string>): Readonly<Record<string, string>> {
   const bits = scheme.weights?.bits;
   const input = Object.values(scheme.activations)[0]?.bits ?? 16;
-  const blocks = target.name === 'ort-cpu' && (input === 8 || input === 16) && (bits === 4 || (bits === 8 && clustered));
-  return blocks ? { weights: 'block', activations: 'block', block: '32', align: '32' } : {};
+  if (target.name !== 'ort-cpu' || (bits !== 4 && bits !== 8) || (input !== 8 && input !== 16)) return {};
+  const clustered = asked.has('rptq');
+  if (input === 8 && asked.has('os+')) {
+    return bits === 8 ? { activations: 'tensor', weights: 'channel' } : { activations: 'tensor', weights: clustered ? 'auto' : 'block', block: '32', multiples: '' };
+  }
+  return bits === 4 || clustered ? { weights: 'block', activations: 'block', block: '32', align: '32' } : {};
 }

@@ -1,6 +1,10 @@
-import { quantizedWeight } from './quantized.ts';
+import type { Graph, Node } from '../../ir/graph.ts';
+import { FakeQuantize } from '../../ir/ops/qc.ts';
+import { viewAs } from '../../ir/ops/view.ts';
+import { lowerCarried } from './carried.ts';
 import { lowerToNbits, nbitsRefusal } from './nbits.ts';
 import { lowerRest } from './portable.ts';
+import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
 import { eachNode, type Lowered, type Target } from './target.ts';
 
 /** Stock ONNX Runtime on the CPU: MatMulNBits for weights in blocks, per-tensor QDQ that ORT fuses to integer products. */
@@ -11,24 +15,26 @@ export const ortCpu: Target = {
   lower(graph) {
     const report: Lowered[] = [];
     eachNode(graph, ['MatMul'], (node) => {
-      if (!quantizedWeight(node.input(1))) return;
-      const name = node.name === '' ? node.output.name : node.name;
-      const refused = nbitsRefusal(node);
-      report.push(refused === null ? { name, done: lowerToNbits(graph, node) } : staticOrLeft(node, name, refused));
+      const weight = quantizedWeight(node.input(1));
+      if (weight) report.push({ name: node.name === '' ? node.output.name : node.name, ...lowerProduct(graph, node, weight) });
     });
     lowerRest(graph, { unsigned: true });
     return report;
   },
 };
 
-/** A product with one static 8-bit scale for its whole input is what ORT fuses; anything else runs, but in float. */
-function staticOrLeft(node: Parameters<typeof nbitsRefusal>[0], name: string, refused: string): Lowered {
-  const input = node.input(0)?.producer;
-  const scale = input?.op === 'qc.FakeQuantize' ? input.input(1)?.constant : null;
-  const fused = scale?.shape[0] === 1 && isByte(input!) && isByte(node.input(1)!.producer!);
-  return fused ? { name, done: 'static int8 that ONNX Runtime fuses' } : { name, left: `runs in float behind QDQ: ${refused}` };
+/** MatMulNBits where it fits; else static int8, which ORT fuses when the input has one 8-bit scale; else float behind QDQ. */
+function lowerProduct(graph: Graph, node: Node, weight: QuantizedWeight): Omit<Lowered, 'name'> {
+  const refused = nbitsRefusal(node);
+  if (refused === null) return { done: lowerToNbits(graph, node) };
+  if (!hasOneByteScale(node)) return { left: `runs in float behind QDQ: ${refused}` };
+  const whole = weight.sizes.length === 1;
+  if (weight.qmax > 7 && whole) return { done: 'fused static int8' };
+  return lowerCarried(graph, weight) ? { done: 'fused static int8, weight stored in 4 bits' } : { left: 'runs in float behind QDQ: its row groups have scales of their own' };
 }
 
-function isByte(fake: { readonly attributes: ReadonlyMap<string, { readonly kind: string; readonly value: unknown }> }): boolean {
-  return Number(fake.attributes.get('qmax')?.value) === 127;
+/** Whether the input is quantized with one static scale of 8 bits. */
+function hasOneByteScale(node: Node): boolean {
+  const input = viewAs(FakeQuantize, node.input(0)?.producer ?? null);
+  return input !== null && input.scale.constant?.shape[0] === 1 && input.qmax === 127;
 }

@@ -11,7 +11,7 @@ import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import { flag, float, int, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../infra/sweep.ts';
-import { layoutOptions, rowGroups, type Layout } from '../quantize/layout.ts';
+import { channelGroups, layoutOptions, rowGroups, type Layout } from '../quantize/layout.ts';
 import { schemeNamed, type Scheme } from '../schemes.ts';
 import { centred, thresholds, widths } from './candidates.ts';
 import { lossGraph, lossRegion, names, type LossActivation, type LossRegion } from './loss-graph.ts';
@@ -110,7 +110,7 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
   const program = await ctx.services.executor.load(loss);
   try {
     const fed = new Set(loss.inputs.map((v) => v.name));
-    const feeds = (threshold: number) => only(thresholdFeeds(threshold, at, range, activation, t.site.groups), fed);
+    const feeds = (threshold: number) => only(thresholdFeeds(threshold, at, range, activation, channelGroups(range.min.length, t.site, settings)), fed);
     return await search(program, samples.map((s) => ({ ...s, feeds: only(s.feeds, fed) })), candidates, feeds, ctx.signal);
   } finally {
     await program.close();

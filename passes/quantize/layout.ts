@@ -1,18 +1,24 @@
 import type { Site } from '../../ir/ops/qc.ts';
-import { choice, int } from '../infra/options.ts';
+import { choice, flag, int } from '../infra/options.ts';
 
 /** How scales are laid over weights and activations where the scheme leaves it open: what a target has operators for. */
 export interface Layout {
   readonly weights: 'auto' | 'channel' | 'block';
-  readonly activations: 'auto' | 'block';
+  readonly activations: 'auto' | 'tensor' | 'block';
   readonly block: number;
+  readonly multiples: boolean;
 }
 
 /** The options of a `Layout`, the same for every pass that quantizes. */
 export const layoutOptions = {
   weights: choice('rows of a weight that share a scale: those of a cluster (auto), all, or blocks', ['auto', 'channel', 'block'], 'auto'),
-  activations: choice('as the scheme says, or symmetric for each token and block, found at run time', ['auto', 'block'], 'auto'),
+  activations: choice(
+    "the scheme's (auto), one static scale in spite of clusters (tensor), or symmetric for each token and block at run time (block)",
+    ['auto', 'tensor', 'block'],
+    'auto',
+  ),
   block: int('channels in a block', 32, 1),
+  multiples: flag('make the scales of a weight whole multiples of one for each channel, so that 8-bit integers carry it', false),
 } as const;
 
 /** The runs of rows of a weight that share scales. */
@@ -21,3 +27,7 @@ export function rowGroups(rows: number, site: Site, { weights, block }: Layout):
   if (weights === 'channel') return [rows];
   return Array.from({ length: Math.ceil(rows / block) }, (_, i) => Math.min(block, rows - i * block));
 }
+
+/** The runs of channels of a site that share a static scale. */
+export const channelGroups = (channels: number, site: Site, { activations }: Layout): readonly number[] =>
+  activations === 'tensor' ? [channels] : (site.groups ?? [channels]);

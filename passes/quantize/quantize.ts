@@ -14,7 +14,7 @@ import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
 import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
-import { layoutOptions, rowGroups, type Layout } from './layout.ts';
+import { channelGroups, layoutOptions, rowGroups, type Layout } from './layout.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
@@ -52,7 +52,7 @@ function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settin
   const activation = scheme.activations[site.role];
   const statistics = statisticsAt(site);
   if (!activation) return bypass(graph, site);
-  if (!statistics && activation.range === 'static' && settings.activations === 'auto') {
+  if (!statistics && activation.range === 'static' && settings.activations !== 'block') {
     for (const l of consumers) ctx.ledger.left('linear', nameOf(l.node), 'its input stays in float: no calibration');
     ctx.report(diagnostic('QC3301', `%${site.key} stays in float: its observer has seen nothing`, site.node.loc));
     return bypass(graph, site);
@@ -72,7 +72,7 @@ function fitZeroPoints(graph: Graph, scheme: Scheme, settings: Settings, ctx: Pa
     const statistics = statisticsAt(site);
     if (!activation || !statistics || activation.range === 'token' || settings.activations === 'block') continue;
     const range = rangeFor(statistics, site, activation, settings);
-    const sizes = site.groups ?? [range.min.length];
+    const sizes = channelGroups(range.min.length, site, settings);
     const bounds = codeRange(activation.bits, activation.symmetric);
     const parameters = staticParameters(range, sizes, activation, settings);
     const excess = groupIndex(sizes).map((g) => {
@@ -103,7 +103,7 @@ const sourceOf = (site: Site): Value => (site.x.producer?.op === 'qc.Observer' ?
 
 function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistics: Statistics, settings: Settings): string {
   const range = rangeFor(statistics, site, activation, settings);
-  const sizes = site.groups ?? [range.min.length];
+  const sizes = channelGroups(range.min.length, site, settings);
   const parameters = staticParameters(range, sizes, activation, settings);
   const bounds = codeRange(activation.bits, activation.symmetric);
   const constant = (suffix: string, tensor: Tensor) => graph.addConstant(graph.freshName(`${site.key}.${suffix}`), tensor);
@@ -142,7 +142,7 @@ function gridFor(activation: ActivationScheme, sizes: readonly number[], { grid 
 /** The range of every channel that the statistic of choice gives. RPTQ's grid takes its moving average. */
 function rangeFor(s: Statistics, site: Site, activation: ActivationScheme, settings: Settings): ChannelRange {
   const { range } = settings;
-  const grid = gridFor(activation, site.groups ?? [0], settings);
+  const grid = gridFor(activation, channelGroups(s.range.min.length, site, settings), settings);
   if (range === 'token' && s.tokenExtremes) return clipped(s.range, quantile(s.tokenExtremes.min, 0.005), quantile(s.tokenExtremes.max, 0.995));
   return range === 'ema' || (range === 'auto' && grid === 'rptq') ? s.ema : s.range;
 }
@@ -163,7 +163,7 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
   const tensor = weight.constant!;
   const [rows = 0, columns = 0] = tensor.shape;
   const sizes = rowGroups(rows, site, settings);
-  const parameters = () => weightParameters(floats(tensor), columns, sizes, scheme, scheme.per === 'tensor');
+  const parameters = () => weightParameters(floats(tensor), columns, scheme, { sizes, wholeTensor: scheme.per === 'tensor', multiples: settings.multiples });
   const shape = [sizes.length, columns];
   const bounds = codeRange(scheme.bits, scheme.symmetric);
   const made = create(

@@ -1,11 +1,11 @@
 import { float, int } from '../../ir/attributes.ts';
 import { integersOf, scalarOf } from '../../ir/constants.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
-import { Add, Attention, Div, MatMul, Mul, Reshape, Softmax, Transpose } from '../../ir/ops/generated.ts';
-import { create, viewAs } from '../../ir/ops/view.ts';
+import { Add, Attention, Concat, Div, Expand, MatMul, Mul, Reshape, Shape, Softmax, Transpose } from '../../ir/ops/generated.ts';
+import { create, viewAs, type Insertion } from '../../ir/ops/view.ts';
 import { isOutput, refuse, type Refusal } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
-import { sameShape } from '../../ir/shapes/dims.ts';
+import { broadcast, sameShape } from '../../ir/shapes/dims.ts';
 import { tensorType, type Dim } from '../../ir/types.ts';
 
 /** A value [batch, seq, heads * width] behind its split into heads, and the factor that was applied on the way. */
@@ -59,8 +59,18 @@ function build(graph: Graph, merged: Value, { q, k, v, mask, factor }: Operands,
   const at = { graph, before: merged.producer! };
   const attributes = { q_num_heads: int(q.heads), kv_num_heads: int(v.heads), scale: float(factor) };
   const type = tensorType(q.source.type!.dtype, [...q.source.type!.shape!.slice(0, 2), v.heads * v.width]);
-  const made = create(at, Attention, [q.source, k.source, v.source, mask], { attributes, like: merged, type, name });
+  const made = create(at, Attention, [q.source, k.source, v.source, mask && wholeMask(at, mask, q.source, k.source)], { attributes, like: merged, type, name });
   graph.replace(merged, made.y);
+}
+
+/** ONNX Runtime's Attention wants the last two extents of a mask written out, where an Add broadcasts them. */
+function wholeMask(at: Insertion, mask: Value, q: Value, k: Value): Value {
+  const shape = mask.type?.shape;
+  if (!shape || (shape.length > 1 && shape.at(-2) !== 1 && shape.at(-1) !== 1)) return mask;
+  const tokens = (v: Value): Value => create(at, Shape, [v], { attributes: { start: int(1), end: int(2) }, type: tensorType('i64', [1]) }).shape;
+  const target = create(at, Concat, [tokens(q), tokens(k)], { attributes: { axis: int(0) }, type: tensorType('i64', [2]) }).concat_result;
+  const type = tensorType(mask.type!.dtype, broadcast(shape, [q.type!.shape![1]!, k.type!.shape![1]!]));
+  return create(at, Expand, [mask, target], { type }).output;
 }
 
 /** The only reader of a value, if it is an `op` node. */

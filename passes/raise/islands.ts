@@ -1,3 +1,4 @@
+import { int } from '../../ir/attributes.ts';
 import { int64s } from '../../ir/tensor.ts';
 import { isChannelVector, isMatrix } from '../../ir/constants.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
@@ -28,6 +29,8 @@ const sink: RewriteRule = {
     const sources = node.operands.map((u) => flattened(u.value));
     const lead = sources.find((s) => s !== null)?.type?.shape?.slice(0, -1);
     if (!lead) return 'no-match';
+    const axis = node.attributes.get('axis');
+    if (axis?.kind === 'int' && axis.value !== -1n && axis.value !== 1n) return refuse('it mixes tokens', node.output);
     const others = node.operands.flatMap((u, i) => (sources[i] ? [] : [u.value]));
     if (!others.every((v) => v === null || tokenIndependent(node, v))) return refuse('an operand is neither flattened nor the same for all tokens', node.output);
     if (!sources.every((s) => s === null || sameShape(s.type?.shape?.slice(0, -1), lead))) return refuse('two operands are flattened from different shapes', node.output);
@@ -45,7 +48,9 @@ function raiseRank(graph: Graph, node: Node, inputs: readonly (Value | null)[], 
   const at = { graph, before: node };
   const flat = node.output.type!;
   const channels = flat.shape!.at(-1)!;
-  const made = createNode(at, node.op, inputs, { attributes: Object.fromEntries(node.attributes), like: node.output, type: tensorType(flat.dtype, [...lead, channels]), name: node.name });
+  // Axis 1 of [tokens, C] is the last one of [.., C].
+  const attributes = { ...Object.fromEntries(node.attributes), ...(node.attributes.has('axis') ? { axis: int(-1) } : {}) };
+  const made = createNode(at, node.op, inputs, { attributes, like: node.output, type: tensorType(flat.dtype, [...lead, channels]), name: node.name });
   const target = graph.addConstant(graph.freshName('flat_shape'), int64s([2], [-1, Number(channels)]));
   graph.replaceUses(node.output, create(at, Reshape, [made.output, target], { like: node.output, type: flat }).reshaped);
 }

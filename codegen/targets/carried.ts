@@ -1,0 +1,83 @@
+import { int } from '../../ir/attributes.ts';
+import type { Graph } from '../../ir/graph.ts';
+import { floats, inMemory, int64s, lazy } from '../../ir/tensor.ts';
+import { tensorType } from '../../ir/types.ts';
+import { Emit } from './emit.ts';
+import { packedInt4, type QuantizedWeight } from './quantized.ts';
+
+/** A multiple of 4-bit codes that 8 bits can hold is at most this. */
+const mostMultiple = 16;
+
+interface Multiples {
+  /** [out]. */
+  readonly unit: Float32Array;
+  /** [groups, out]. */
+  readonly multiple: Int8Array;
+}
+
+/** Scales as whole multiples of one unit for each column, if they are such and (code - zero) * multiple fits 8 bits; else null. */
+function multiplesOf(w: QuantizedWeight): Multiples | null {
+  const scale = floats(w.scale);
+  const groups = w.sizes.length;
+  const unit = new Float32Array(w.columns);
+  const multiple = new Int8Array(scale.length);
+  for (let c = 0; c < w.columns; c++) {
+    const column = Array.from({ length: groups }, (_, g) => scale[g * w.columns + c]!);
+    const found = commonUnit(column);
+    if (found === null) return null;
+    unit[c] = found;
+    column.forEach((s, g) => (multiple[g * w.columns + c] = Math.round(s / found)));
+  }
+  return fitsBytes(w, multiple) ? { unit, multiple } : null;
+}
+
+/** The largest number that all scales are whole multiples of, the multiples being small. */
+function commonUnit(scales: readonly number[]): number | null {
+  const least = Math.min(...scales);
+  for (let k = 1; k <= mostMultiple; k++) {
+    const unit = least / k;
+    if (Math.fround(unit) === unit && scales.every((s) => Number.isInteger(s / unit) && s / unit <= mostMultiple)) return unit;
+  }
+  return null;
+}
+
+function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
+  const codes = w.codes.bytes();
+  const zero = floats(w.zero);
+  let row = 0;
+  return w.sizes.every((size, g) => {
+    for (const end = row + size; row < end; row++) {
+      for (let c = 0; c < w.columns; c++) {
+        const [code, p] = [(codes[row * w.columns + c]! << 24) >> 24, g * w.columns + c];
+        if (Math.abs((code - zero[p]!) * multiple[p]!) > 127) return false;
+      }
+    }
+    return true;
+  });
+}
+
+/**
+ * A 4-bit weight that is stored in 4 bits and multiplied in 8: (code - zero) * multiple is a whole number of 8 bits, so int8
+ * with one scale for each column carries it exactly. ONNX Runtime computes it once, when it loads the model, and then fuses
+ * the product as for any int8 weight. False when the scales do not allow it.
+ */
+export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
+  const found = w.qmin >= -8 && w.qmax <= 7 ? multiplesOf(w) : null;
+  if (!found) return false;
+  const emit = new Emit(graph, w.node);
+  const type = tensorType('f32', [w.rows, w.columns]);
+  const shape = [w.sizes.length, w.columns];
+  const group = emit.constant('group', int64s([w.rows], w.sizes.flatMap((n, g) => Array.from({ length: n }, () => g))));
+  const rows = (suffix: string, data: () => Int8Array) => {
+    const table = emit.constant(suffix, lazy('i8', shape, data));
+    return emit.node('Cast', [emit.node('Gather', [table, group], { axis: int(0) })], { to: int(1) }, type);
+  };
+  const codes = emit.node('Cast', [emit.constant('codes', packedInt4(w.codes))], { to: int(1) }, type);
+  const centred = emit.node('Sub', [codes, rows('zero', () => Int8Array.from(floats(w.zero)))], {}, type);
+  const whole = emit.node('Mul', [centred, rows('multiple', () => found.multiple)], {}, type);
+  const carried = emit.node('Cast', [whole], { to: int(3) }, tensorType('i8', [w.rows, w.columns]));
+  const unit = emit.constant('scale', inMemory('f32', [w.columns], found.unit));
+  graph.replace(w.node.output, emit.node('DequantizeLinear', [carried, unit], { axis: int(1) }, type));
+  graph.erase(w.node);
+  return true;
+}
