@@ -64,7 +64,8 @@ export function inverse(t: ChannelTransform): ChannelTransform {
     const p = permAt(t, i);
     perm[p] = i;
     scale[p] = 1 / scaleAt(t, i);
-    shift[p] = -shiftAt(t, i) / scaleAt(t, i);
+    // Not -0, which would print as such.
+    shift[p] = 0 - shiftAt(t, i) / scaleAt(t, i);
   }
   return checked({ size: t.size, perm, scale, shift });
 }

@@ -13,7 +13,7 @@ export interface CodeEntry {
 
 const entry = (severity: Severity, family: Family, title: string, page: string): CodeEntry => ({ severity, family, title, page });
 
-/** Every diagnostic of `qc`: 1xxx the IR, 2xxx pipelines and inputs, 3xxx passes, 4xxx ONNX in and out, 9xxx bugs in `qc`. */
+/** Every diagnostic of `qc`: 1xxx the IR, 2xxx pipelines and inputs, 3xxx passes, 4xxx ONNX in and out, 5xxx the runtime, 9xxx bugs in `qc`. */
 export const codes = {
   QC1001: entry('error', 'internal', 'operand out of range', 'A pass addressed an operand that the node does not have. This is a bug in the pass.'),
   QC1002: entry('error', 'internal', 'erased a node in use', 'A pass erased a node whose result is still read. Redirect the uses first (`graph.replaceUses`).'),
@@ -35,6 +35,7 @@ export const codes = {
   QC2004: entry('error', 'usage', 'unknown pass', 'No pass of this name is registered. `qc passes` lists all of them; `--plugin` loads more.'),
   QC2005: entry('error', 'usage', 'pass order', 'A pass needs something that no earlier pass gives. The message names the pass that gives it.'),
   QC2006: entry('error', 'usage', 'unknown scheme or target', 'The name is not in the table of schemes or targets. `qc passes` lists both.'),
+  QC2007: entry('error', 'usage', 'command line not understood', 'A command, option or argument is unknown, missing or does not go with the others. `qc help COMMAND` lists what there is.'),
   QC2101: entry('error', 'usage', 'calibration data missing', 'This pipeline needs activation ranges. Give text or arrays with `--calib`, or saved ranges with `--calibration`. `qc` never calibrates on random data.'),
   QC2102: entry('error', 'usage', 'tokenizer missing', 'Text needs a tokenizer: give the model\'s `tokenizer.json` with `--tokenizer`.'),
   QC2103: entry('error', 'usage', 'data does not fit the model', 'The data names an input that the model does not have, lacks one that it needs, or has the wrong element type or shape.'),
@@ -55,7 +56,7 @@ export const codes = {
   QC4101: entry('error', 'model', 'not an ONNX file', 'The protobuf does not decode: the file is truncated, damaged or not ONNX.'),
   QC4102: entry('error', 'model', 'external data missing or short', 'A tensor points into a side file that is not there or ends before the tensor does. Keep the side files beside the model.'),
   QC4103: entry('error', 'model', 'external data path refused', 'The location of external data is absolute or leaves the folder of the model. Such models are refused.'),
-  QC4104: entry('error', 'model', 'unsupported opset', 'The model\'s opset cannot be converted for this pipeline; the message names the operator. Export the model with opset 17 or later.'),
+  QC4104: entry('error', 'model', 'unsupported opset', 'The model\'s opset cannot be converted for this pipeline; the message names the operator. Export the model with opset 18 or later.'),
   QC4105: entry('error', 'model', 'graph is not well formed', 'The model uses a name that nothing defines, defines one twice, or is not topologically sorted.'),
   QC4106: entry('error', 'model', 'tensor is not well formed', 'A tensor has a negative extent, no data, or data in a field that does not belong to its element type.'),
   QC4107: entry('error', 'model', 'file too large for one protobuf', 'A protobuf holds at most 2 GB. Export the model with external data.'),

@@ -26,10 +26,10 @@ export interface Statistics {
 
 export const emaDecay = 0.99;
 
-/** The bin of a value. */
+/** The bin of a value; both zeros are in one, whichever of them a reduction gives. */
 const bits = new DataView(new ArrayBuffer(4));
 export function binOf(x: number): number {
-  bits.setFloat32(0, x);
+  bits.setFloat32(0, x + 0);
   return bits.getUint32(0) >>> 19;
 }
 
@@ -52,10 +52,6 @@ export function quantile(histogram: Histogram, q: number): number {
 }
 
 const zip = (a: Float32Array, b: Float32Array, f: (x: number, y: number) => number) => a.map((x, i) => f(x, b[i]!));
-const zipRange = (a: ChannelRange, b: ChannelRange, f: (x: number, y: number) => number): ChannelRange => ({
-  min: zip(a.min, b.min, f),
-  max: zip(a.max, b.max, f),
-});
 const widest = (a: ChannelRange, b: ChannelRange): ChannelRange => ({ min: zip(a.min, b.min, Math.min), max: zip(a.max, b.max, Math.max) });
 
 /** The statistics of one sample. */
@@ -74,12 +70,13 @@ export const ofSample = (range: ChannelRange, tokens: number, extremes: Statisti
  */
 export function merge(a: Statistics, b: Statistics): Statistics {
   const decay = emaDecay ** b.samples;
-  const carried = zipRange(a.ema, b.first, (e, f) => decay * (e - f));
+  // Rounded to f32 once, so that long series do not drift.
+  const joined = (end: keyof ChannelRange): Float32Array => a.ema[end].map((e, i) => decay * (e - b.first[end][i]!) + b.ema[end][i]!);
   return {
     samples: a.samples + b.samples,
     tokens: a.tokens + b.tokens,
     range: widest(a.range, b.range),
-    ema: zipRange(carried, b.ema, (c, e) => c + e),
+    ema: { min: joined('min'), max: joined('max') },
     first: a.first,
     tokenExtremes:
       a.tokenExtremes && b.tokenExtremes

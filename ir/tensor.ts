@@ -118,9 +118,8 @@ export function integers(t: Tensor): number[] {
   };
   switch (t.dtype) {
     case 'i64':
-      return read(8, (v, i) => Number(v.getBigInt64(i, true)));
     case 'u64':
-      return read(8, (v, i) => Number(v.getBigUint64(i, true)));
+      return bigIntegers(t).map(Number);
     case 'i32':
       return read(4, (v, i) => v.getInt32(i, true));
     case 'u32':
@@ -137,6 +136,13 @@ export function integers(t: Tensor): number[] {
     default:
       return fail('QC1602', `expected integer data, found ${t.dtype}`);
   }
+}
+
+/** The elements of an i64 or u64 tensor, exactly. */
+export function bigIntegers(t: Tensor): bigint[] {
+  const b = aligned(t.bytes(), 8);
+  const data = t.dtype === 'u64' ? new BigUint64Array(b.buffer, b.byteOffset, b.byteLength / 8) : new BigInt64Array(b.buffer, b.byteOffset, b.byteLength / 8);
+  return Array.from<bigint>(data);
 }
 
 /** The elements of a tensor whose dtype is `f64`. */

@@ -31,8 +31,11 @@ export interface TensorType {
 
 export const tensorType = (dtype: DType, shape: readonly Dim[] | null): TensorType => ({ dtype, shape });
 
+/** A symbol that is no plain word, or looks like something else, stands in quotes: `"past + 1"`. */
+const dimText = (d: Dim): string => (typeof d !== 'string' ? String(d ?? '?') : /^(?!\d+$|\?$)[\w.*+?-][\w.*+?/-]*$/.test(d) ? d : JSON.stringify(d));
+
 /** `f32[N,8]`; `f32` when the rank is unknown. */
 export const formatType = (type: TensorType): string =>
-  type.shape === null ? type.dtype : `${type.dtype}[${type.shape.map((d) => d ?? '?').join(',')}]`;
+  type.shape === null ? type.dtype : `${type.dtype}[${type.shape.map(dimText).join(',')}]`;
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);

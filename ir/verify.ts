@@ -1,7 +1,7 @@
 import { diagnostic, QcError, unknownLocation, type Diagnostic, type Location } from './diagnostics.ts';
 import type { Graph, Node, Value } from './graph.ts';
 
-/** Throws QC1401 unless the graph is well formed: defined before use, unique names, use lists that agree with operands. */
+/** Throws QC1401 unless the graph is well formed: defined before use, unique names, use lists and operands that agree. */
 export function verify(graph: Graph): void {
   const found: Diagnostic[] = [];
   check(graph, new Set(), new Set(), (message, at = unknownLocation) => found.push(diagnostic('QC1401', message, at)));
@@ -14,9 +14,12 @@ function check(graph: Graph, outerValues: ReadonlySet<Value>, outerNames: Readon
   const seen = new Set(outerValues);
   const names = new Set(outerNames);
   const define = (value: Value, at?: Location) => {
-    if (names.has(value.name)) report(`two values are named %${value.name}`, at);
+    // Results that nobody wants have no name.
+    if (value.name !== '' && names.has(value.name)) report(`two values are named %${value.name}`, at);
     names.add(value.name);
     seen.add(value);
+    for (const use of value.uses)
+      if (use.value !== value || use.node.graph === null) report(`the use list of %${value.name} has a ${use.node.op} that does not read it here`, at);
   };
   for (const value of [...graph.inputs, ...graph.constants]) define(value);
   for (const node of graph.nodes) {

@@ -45,7 +45,7 @@ export const constantLike = (graph: Graph, like: Value, tensor: Tensor): Value =
 /** Adds one constant for each channel to `value`: into the bias that follows it, or as a new Add. */
 export function addBias(graph: Graph, value: Value, delta: Tensor, name: string): void {
   const add = isOutput(value) ? null : viewAs(Add, value.soleUse?.node ?? null);
-  const bias = add && add.a === value && isChannelVector(add.b) ? add.b : null;
+  const bias = add && add.a === value && isChannelVector(add.b, delta.shape[0]) ? add.b : null;
   if (add && bias?.constant) {
     const old = bias.constant;
     const sum = derived(old, old.shape, () => {

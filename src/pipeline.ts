@@ -14,11 +14,16 @@ const opening: readonly PassCall[] = [
  */
 export function effectivePipeline(manager: PassManager, asked: string, scheme: string, target: Target): readonly PassCall[] {
   const calls = parsePipeline(asked);
-  const own = calls.some((c) => c.name === 'raise') ? calls : [...opening, ...calls];
+  const has = (name: string) => calls.some((c) => c.name === name);
+  const ranges = needsRanges(schemeNamed(scheme)) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
+  const own = has('raise') ? calls : [...opening, ...ranges, ...calls];
   const defaults = { scheme, ...layoutFor(target, schemeNamed(scheme), new Set(calls.map((c) => c.name))) };
   const complete = manager.complete(own, ['quantized'], defaults);
-  return [...complete, { name: 'dead-code', options: {} }];
+  return complete.at(-1)?.name === 'dead-code' ? complete : [...complete, { name: 'dead-code', options: {} }];
 }
+
+/** Whether the scheme has activations with static ranges, which calibration finds. */
+const needsRanges = (scheme: Scheme): boolean => Object.values(scheme.activations).some((a) => a.range === 'static');
 
 /**
  * How the target wants scales laid out. ONNX Runtime fuses a product when its input has one static scale, which is enough after

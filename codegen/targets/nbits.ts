@@ -35,7 +35,7 @@ export function lowerToNbits(graph: Graph, node: Node): string {
   const [bits, block] = [bitsOf(w)!, blockOf(w)];
   const input = viewAs(DynamicQuantize, node.input(0)!.producer);
   const emit = new Emit(graph, node);
-  const bias = biasOf(node);
+  const bias = biasOf(node, w.columns);
   const result = bias?.node.output ?? node.output;
   const zeros = w.qmin === -w.qmax ? null : emit.constant('zero_points', packedZeros(w, bits));
   const operands = [
@@ -59,9 +59,9 @@ const blockOf = (w: QuantizedWeight): number => w.sizes[0]!;
 const bitsOf = (w: QuantizedWeight): 4 | 8 | null => (w.qmin >= -8 && w.qmax <= 7 ? 4 : w.qmin >= -128 && w.qmax <= 127 ? 8 : null);
 
 /** The Add with a constant for each channel that alone reads the product. */
-function biasOf(node: Node): Add | null {
+function biasOf(node: Node, columns: number): Add | null {
   const add = isOutput(node.output) ? null : viewAs(Add, node.output.soleUse?.node ?? null);
-  return add && add.a === node.output && isChannelVector(add.b) ? add : null;
+  return add && add.a === node.output && isChannelVector(add.b, columns) ? add : null;
 }
 
 /** [groups, out] as [out, groups]. */

@@ -27,13 +27,14 @@ const dtypeOf = (node: Node, i: number, known: Known): DType | null => known.typ
 const typed = (dtype: DType | null, shape: readonly Dim[] | null): TensorType | null => (dtype === null ? null : tensorType(dtype, shape));
 const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 
-const likeFirst: Rule = (node, known) => [{ type: known.type(node.input(0)), contents: known.contents(node.input(0)) }];
+const likeFirst: Rule = (node, known) => [{ type: known.type(node.input(0)) }];
+const sameAsFirst: Rule = (node, known) => [{ type: known.type(node.input(0)), contents: known.contents(node.input(0)) }];
 
-/** An elementwise operator over its first `arity` operands; its dtype is that of the first, or `dtype`. */
+/** An elementwise operator over all its operands; its dtype is that of the first, or `dtype`. */
 const elementwise =
-  (arity: number, dtype?: DType): Rule =>
+  (dtype?: DType): Rule =>
   (node, known) => {
-    const shapes = Array.from({ length: Math.min(arity, node.operands.length) }, (_, i) => shapeOf(node, i, known));
+    const shapes = node.operands.map((_, i) => shapeOf(node, i, known));
     const shape = shapes.some((s) => s === null) ? null : (shapes as (readonly Dim[])[]).reduce(broadcast);
     return [{ type: typed(dtype ?? dtypeOf(node, 0, known), shape), contents: arithmetic(node, known) }];
   };
@@ -101,7 +102,7 @@ const slice: Rule = (node, known) => {
   const step = known.contents(node.input(4));
   const plain = start?.length === 1 && end?.length === 1 && typeof start[0] === 'number' && typeof end[0] === 'number';
   const contents = from && plain && (!step || step[0] === 1) ? from.slice(start[0] as number, end[0] as number) : null;
-  const axes = axesOf(node, 3, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? start?.map((_, i) => i);
+  const axes = axesOf(node, 3, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? (node.input(3) ? null : start?.map((_, i) => i));
   const result = s && axes ? s.map((d, i) => (axes.includes(i) ? (contents?.length ?? null) : d)) : null;
   return [{ type: typed(dtypeOf(node, 0, known), result), contents }];
 };
@@ -134,7 +135,8 @@ const gemm: Rule = (node, known) => {
 
 const reduce: Rule = (node, known) => {
   const s = shapeOf(node, 0, known);
-  const axes = axesOf(node, 1, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? s?.map((_, i) => i);
+  const given = axesOf(node, 1, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? (node.input(1) ? null : []);
+  const axes = given?.length === 0 && intAttribute(node, 'noop_with_empty_axes', 0) === 0 ? s?.map((_, i) => i) : given;
   const keep = intAttribute(node, 'keepdims', 1) === 1;
   const result = s && axes ? s.flatMap((d, i) => (axes.includes(i) ? (keep ? [1] : []) : [d])) : null;
   return [{ type: typed(dtypeOf(node, 0, known), result) }];
@@ -201,12 +203,13 @@ const table = (names: string, rule: Rule): Readonly<Record<string, Rule>> => Obj
 
 /** What is known of each operator's results. An operator that is missing here leaves its results unknown. */
 export const rules: Readonly<Record<string, Rule>> = {
-  ...table('Identity LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
+  Identity: sameAsFirst,
+  ...table('LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
   ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Neg Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
   ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),
-  ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise(2)),
-  ...table('Equal Less Greater LessOrEqual GreaterOrEqual', elementwise(2, 'bool')),
-  IsNaN: elementwise(1, 'bool'),
+  ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise()),
+  ...table('Equal Less Greater LessOrEqual GreaterOrEqual', elementwise('bool')),
+  IsNaN: elementwise('bool'),
   Where: where,
   Shape: shape,
   Size: () => [{ type: tensorType('i64', []) }],

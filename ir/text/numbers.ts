@@ -1,6 +1,7 @@
 /** Shortest decimal that reads back as the same f32; always shows that it is a float. */
 export function floatText(x: number): string {
   const f = Math.fround(x);
+  if (f === 0) return zeroText(f);
   for (let digits = 1; digits < 10; digits++) {
     const text = String(Number(f.toPrecision(digits)));
     if (Math.fround(Number(text)) === f) return asFloat(text);
@@ -9,7 +10,9 @@ export function floatText(x: number): string {
 }
 
 /** Shortest decimal that reads back as the same f64. */
-export const doubleText = (x: number): string => asFloat(String(x));
+export const doubleText = (x: number): string => (x === 0 ? zeroText(x) : asFloat(String(x)));
+
+const zeroText = (x: number): string => (Object.is(x, -0) ? '-0.0' : '0.0');
 
 const asFloat = (text: string): string => (/[.e]|Infinity|NaN/.test(text) ? text : `${text}.0`);
 

@@ -80,13 +80,13 @@ class Reader {
     const results = [this.#result()];
     while (lexer.accept(',')) results.push(this.#result());
     lexer.expect('=');
-    const op = lexer.word('an operator');
+    const op = this.#word('an operator');
     const inputs: (Value | null)[] = [];
     lexer.list('(', ')', () => inputs.push(lexer.accept('_') ? null : this.#use(scope)));
     const attributes: Record<string, Attribute> = {};
     if (lexer.peek === '{') {
       lexer.list('{', '}', () => {
-        const key = lexer.word('an attribute');
+        const key = this.#word('an attribute');
         lexer.expect('=');
         attributes[key] = this.#attribute(graph, scope);
       });
@@ -116,7 +116,7 @@ class Reader {
     const shape: Dim[] = [];
     this.lexer.list('[', ']', () => {
       const d = this.lexer.word('an extent');
-      shape.push(d === '?' ? null : /^\d+$/.test(d) ? Number(d) : d);
+      shape.push(d.startsWith('"') ? this.lexer.unquote(d) : d === '?' ? null : /^\d+$/.test(d) ? Number(d) : d);
     });
     return { dtype, shape };
   }
@@ -131,7 +131,7 @@ class Reader {
     if (lexer.peek === 'graph') return { kind: 'graph', value: this.graph(graph, scope) };
     if (lexer.peek === '[') return { kind: 'ints', value: this.#items((w) => this.#bigint(w)) };
     const word = lexer.word('a value');
-    if (word === 'floats') return { kind: 'floats', value: this.#items(Number) };
+    if (word === 'floats') return { kind: 'floats', value: this.#items((w) => this.#float(w, 'a number')) };
     if (word === 'strings') return { kind: 'strings', value: this.#items((w) => lexer.unquote(w)) };
     if (word === 'opaque') return { kind: 'opaque', value: Uint8Array.from(Buffer.from(lexer.unquote(lexer.word('a string')), 'hex')) };
     if (word === 'graphs') {
@@ -142,9 +142,7 @@ class Reader {
     if (isDType(word)) return { kind: 'tensor', value: this.#tensorAfter(word) };
     if (word.startsWith('"')) return { kind: 'string', value: lexer.unquote(word) };
     if (/^[+-]?\d+$/.test(word)) return { kind: 'int', value: BigInt(word) };
-    const value = Number(word);
-    if (Number.isNaN(value) && word !== 'NaN') lexer.fail(`'${word}' is not a value`);
-    return { kind: 'float', value };
+    return { kind: 'float', value: this.#float(word, 'a value') };
   }
 
   #tensorAfter(dtype: TensorType['dtype']): Tensor {
@@ -161,6 +159,10 @@ class Reader {
 
   #bigint(word: string): bigint {
     return /^[+-]?\d+$/.test(word) ? BigInt(word) : this.lexer.fail(`'${word}' is not an integer`);
+  }
+  #float(word: string, what: string): number {
+    const value = Math.fround(Number(word));
+    return Number.isNaN(value) && word !== 'NaN' ? this.lexer.fail(`'${word}' is not ${what}`) : value;
   }
   #integer(): number {
     return Number(this.#bigint(this.lexer.word('a number')));

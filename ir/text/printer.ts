@@ -1,6 +1,6 @@
 import type { Attribute } from '../attributes.ts';
 import { irOpset, type Graph, type Node, type Value } from '../graph.ts';
-import { doubles, floats, integers, type Tensor } from '../tensor.ts';
+import { bigIntegers, doubles, floats, integers, type Tensor } from '../tensor.ts';
 import { formatType, sizeOf } from '../types.ts';
 import { digestOf, doubleText, floatText } from './numbers.ts';
 
@@ -33,9 +33,9 @@ function opsetText(graph: Graph): string {
 /** One node on one line, as `printGraph` shows it. */
 export function nodeText(node: Node, indent = ''): string {
   const operands = node.operands.map((u) => (u.value ? nameText(u.value) : '_')).join(', ');
-  const attributes = [...node.attributes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, a]) => `${k} = ${attributeText(a, indent)}`);
+  const attributes = [...node.attributes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, a]) => `${wordText(k)} = ${attributeText(a, indent)}`);
   const results = node.outputs.map((o) => (o.name === '' ? '_' : typed(o))).join(', ');
-  return `${results} = ${node.op}(${operands})${attributes.length > 0 ? ` {${attributes.join(', ')}}` : ''}`;
+  return `${results} = ${wordText(node.op)}(${operands})${attributes.length > 0 ? ` {${attributes.join(', ')}}` : ''}`;
 }
 
 function attributeText(a: Attribute, indent: string): string {
@@ -73,5 +73,6 @@ function tensorText(t: Tensor): string {
 function elementTexts(t: Tensor): readonly string[] | null {
   if (t.dtype === 'f64') return Array.from(doubles(t), doubleText);
   if (t.dtype === 'f32' || t.dtype === 'f16' || t.dtype === 'bf16') return Array.from(floats(t), floatText);
-  return t.dtype === 'bool' || /^[iu](8|16|32|64)$/.test(t.dtype) ? integers(t).map(String) : null;
+  if (t.dtype === 'i64' || t.dtype === 'u64') return bigIntegers(t).map(String);
+  return t.dtype === 'bool' || /^[iu](8|16|32)$/.test(t.dtype) ? integers(t).map(String) : null;
 }

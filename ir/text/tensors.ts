@@ -1,6 +1,6 @@
 import { fail } from '../diagnostics.ts';
 import { dense, encodeFloats, generated, inMemory, lazy, type FileRange, type Tensor } from '../tensor.ts';
-import { isFloat, sizeOf, type DType } from '../types.ts';
+import { bitsOf, isFloat, isInteger, sizeOf, type DType } from '../types.ts';
 import type { Lexer } from './lexer.ts';
 import { floatText, random } from './numbers.ts';
 
@@ -42,13 +42,26 @@ const uniform = (dtype: DType, shape: readonly number[], seed: number): Tensor =
 
 function listed(lexer: Lexer, dtype: DType, shape: readonly number[]): Tensor {
   const words: string[] = [];
-  lexer.list('[', ']', () => words.push(lexer.word('a number')));
+  lexer.list('[', ']', () => {
+    checkElement(lexer, dtype);
+    words.push(lexer.word('a number'));
+  });
   if (words.length !== sizeOf(shape)) lexer.fail(`${sizeOf(shape)} elements needed, ${words.length} given`);
   if (dtype === 'i64') return inMemory('i64', shape, BigInt64Array.from(words, BigInt));
   if (dtype === 'u64') return inMemory('u64', shape, BigUint64Array.from(words, BigInt));
   const values = words.map(Number);
-  if (values.some((x, i) => Number.isNaN(x) && words[i] !== 'NaN')) lexer.fail(`'${words.find((w) => Number.isNaN(Number(w)))}' is not a number`);
   return dtype === 'f32' ? dense(shape, values) : inMemory(dtype, shape, store(dtype, values));
+}
+
+/** Fails at the next word unless it is an element of `dtype`. */
+function checkElement(lexer: Lexer, dtype: DType): void {
+  const word = lexer.peek;
+  if (!/^[\w.+-]/.test(word)) return;
+  if (!isInteger(dtype) && dtype !== 'bool') return Number.isNaN(Number(word)) && word !== 'NaN' ? lexer.fail(`'${word}' is not a number`) : undefined;
+  if (!/^[+-]?\d+$/.test(word)) lexer.fail(`'${word}' is not an integer`);
+  const span = dtype === 'bool' ? 2n : 2n ** BigInt(bitsOf(dtype));
+  const least = dtype.startsWith('i') ? -span / 2n : 0n;
+  if (BigInt(word) < least || BigInt(word) >= least + span) lexer.fail(`${word} does not fit ${dtype}`);
 }
 
 function store(dtype: DType, values: readonly number[]) {

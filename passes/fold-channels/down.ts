@@ -6,6 +6,7 @@ import * as ops from '../../ir/ops/generated.ts';
 import { Decode } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { addBias, constantLike, movedRows, shiftProduct } from '../../ir/weights.ts';
+import { headsOf } from './heads.ts';
 
 /** What an operator does with a Decode on one of its operands. */
 export interface Down {
@@ -43,15 +44,15 @@ const shape: Down = {
  */
 const attention: Down = {
   freedom(node, operand, size) {
-    const view = new ops.Attention(node);
-    const [heads, keyHeads] = [view.q_num_heads, view.kv_num_heads];
-    if (operand === 0) return headed(heads, size / heads, heads / keyHeads, { perm: true, scale: true, shift: false });
-    return operand === 1 ? headed(keyHeads, size / keyHeads, 1, { perm: true, scale: true, shift: true }) : pinned(size);
+    const heads = headsOf(node);
+    if (!heads || operand > 1) return pinned(size);
+    if (operand === 0) return headed(heads.queries, size / heads.queries, heads.shared, { perm: true, scale: true, shift: false });
+    return headed(heads.keys, size / heads.keys, 1, { perm: true, scale: true, shift: new ops.Attention(node).softcap === 0 });
   },
   absorb(graph, use, decode) {
     const view = viewAs(ops.Attention, use.node);
     const [q, k] = [viewAs(Decode, view?.q.producer ?? null), viewAs(Decode, view?.k.producer ?? null)];
-    if (!view || use.index > 1 || (q !== null && k !== null && q.node === k.node)) return false;
+    if (!view || !headsOf(view.node) || use.index > 1 || (q !== null && k !== null && q.node === k.node)) return false;
     if (!cancel(q?.transform ?? null, k?.transform ?? null, view)) return false;
     if (q) graph.setInput(view.node, 0, q.x);
     if (k) graph.setInput(view.node, 1, k.x);
@@ -60,7 +61,8 @@ const attention: Down = {
 };
 
 function cancel(q: ChannelTransform | null, k: ChannelTransform | null, view: ops.Attention): boolean {
-  if (q?.shift) return false;
+  // A soft cap is not blind to what a shift adds to all scores of a query.
+  if (q?.shift || (k?.shift && view.softcap !== 0)) return false;
   const width = (q ? q.size / view.q_num_heads : k!.size / view.kv_num_heads) | 0;
   const shared = view.q_num_heads / view.kv_num_heads;
   const keyOf = (i: number) => Math.floor(i / width / shared) * width + (i % width);

@@ -6,6 +6,7 @@ import { Decode, Encode } from '../../ir/ops/qc.ts';
 import { create, viewAs } from '../../ir/ops/view.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
+import { nameOf } from '../linears.ts';
 import { down } from './down.ts';
 import { up } from './up.ts';
 
@@ -35,7 +36,8 @@ export function fold(graph: Graph, ctx: Counter): void {
   eraseDead(graph);
 }
 
-type Counter = Pick<PassContext, 'count'>;
+/** What folding reports to. */
+type Counter = Pick<PassContext, 'count' | 'ledger'>;
 
 /** One step of an Encode: merge with the Encode or Decode above, or enter the node above. */
 function foldEncode(graph: Graph, encode: Encode, ctx: Counter): boolean {
@@ -63,6 +65,7 @@ function enter(graph: Graph, encode: Encode, above: Node, ctx: Counter): boolean
   if (isIdentity(moves) || !admits(freedom, moves)) return false;
   if (!separate(graph, encode, above, moves, behaviour.onward === null && moves.perm === null)) return false;
   behaviour.absorb(graph, above, moves);
+  if (isNorm(above)) ctx.ledger.done('norm', nameOf(above), 'took scale and shift');
   return settle(graph, encode, encode.x, stays, ctx, `into ${above.op}`);
 }
 
@@ -97,6 +100,11 @@ function settle(graph: Graph, encode: Encode, source: Value, t: ChannelTransform
 /** One step of a Decode: every reader that can take it takes it. */
 function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
   let moved = false;
+  if (isIdentity(decode.transform)) {
+    graph.replaceUses(decode.y, decode.x);
+    ctx.count('identity');
+    moved = true;
+  }
   for (const use of [...decode.y.uses]) {
     const next = viewAs(Decode, use.node);
     if (next) {
@@ -115,13 +123,19 @@ function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
   return moved;
 }
 
-function reportLeft(graph: Graph, ctx: PassContext): void {
+const isNorm = (node: Node | null): node is Node => node?.op === 'LayerNormalization' || node?.op === 'RMSNormalization';
+
+/** Says of every transform that is left where it stands and why; an order behind a norm is what RPTQ's own kernel stores through an index. */
+export function reportLeft(graph: Graph, ctx: PassContext): void {
   for (const node of graph.nodes) {
     const left = viewAs(Encode, node) ?? viewAs(Decode, node);
     if (!left) continue;
-    const parts = Object.entries({ perm: 'reorder', scale: 'scale', shift: 'shift' }).flatMap(([k, word]) => (left.transform[k as 'perm'] ? word : []));
-    const neighbour = left.node.op === Encode.schema.op ? (left.x.producer?.op ?? 'graph input') : [...left.y.uses].map((u) => u.node.op).join(', ');
+    const { perm, scale, shift } = left.transform;
+    const parts = [perm && 'a Gather', scale && 'a Mul', shift && 'an Add'].filter((p) => p !== null).join(', ');
+    const above = left.x.producer;
+    const place = node.op === Encode.schema.op && above ? `behind ${nameOf(above)}` : `in front of ${[...left.y.uses].map((u) => nameOf(u.node)).join(', ')}`;
     ctx.count('left');
-    ctx.report(diagnostic('QC3101', `%${left.y.name}: ${parts.join(', ')} left at run time`, node.loc, { notes: [`${neighbour} cannot take it`] }));
+    if (isNorm(above)) ctx.ledger.left('norm', nameOf(above), `${parts} behind it: a norm reads its input in its own order`);
+    ctx.report(diagnostic('QC3101', `${place}: ${parts} left at run time`, node.loc));
   }
 }

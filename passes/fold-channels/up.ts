@@ -6,6 +6,7 @@ import * as ops from '../../ir/ops/generated.ts';
 import { Encode } from '../../ir/ops/qc.ts';
 import { create } from '../../ir/ops/view.ts';
 import { constantLike, movedColumns, movedVector } from '../../ir/weights.ts';
+import { headsOf } from './heads.ts';
 
 /**
  * What an operator does with an Encode on its result. `freedom` says which transforms it can take; `absorb` takes one, so that
@@ -80,10 +81,8 @@ const order = elementwise({ perm: true, scale: false, shift: false });
 /** T(P v) = P T(v) within each head, since the rows of P sum to 1; value heads that several query heads share move once. */
 const attention: Up = {
   freedom(node, size) {
-    const view = new ops.Attention(node);
-    const heads = view.q_num_heads;
-    const shared = heads / view.kv_num_heads;
-    return heads > 0 && size % heads === 0 && Number.isInteger(shared) ? headed(heads, size / heads, shared, everything) : null;
+    const heads = headsOf(node, size);
+    return heads && headed(heads.queries, size / heads.queries, heads.shared, everything);
   },
   onward: 2,
   absorb(graph, node, t) {

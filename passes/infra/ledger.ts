@@ -11,6 +11,9 @@ export interface LedgerEntry {
   readonly left: readonly string[];
 }
 
+/** Why a candidate stayed as it was when nothing was to be done to it. */
+export const notCovered = 'nothing to do: the scheme and the passes do not cover it';
+
 /** Every candidate of a model by name, with what passes and lowering did to it. */
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>();
@@ -26,6 +29,10 @@ export class Ledger {
   }
   left(kind: Candidate, name: string, why: string): void {
     this.#change(kind, name, (e) => (e.left.includes(why) ? e : { ...e, left: [...e.left, why] }));
+  }
+  /** Gives a reason to the entries that have none, so that none is empty. */
+  settle(): void {
+    for (const e of this.entries) if (e.done.length === 0 && e.left.length === 0) this.left(e.kind, e.name, notCovered);
   }
   #change(kind: Candidate, name: string, f: (e: LedgerEntry) => LedgerEntry): void {
     this.enter(kind, name);

@@ -10,6 +10,9 @@ import { schemeNamed } from '../schemes.ts';
 
 const norms = new Set(['LayerNormalization', 'RMSNormalization']);
 
+/** Why heads are passed over. */
+export const headInFloat = 'a head stays in float (mark-sites{head} quantizes it)';
+
 /** Decides what is to be quantized: marks the inputs of linears, and of attention where the scheme asks for it. */
 export const markSites = definePass({
   name: 'mark-sites',
@@ -52,7 +55,7 @@ function enterProduct(node: Node, ctx: PassContext): void {
 
 function leaveHead(graph: Graph, linear: Linear, ctx: PassContext): boolean {
   const head = isHead(graph, linear);
-  if (head) ctx.ledger.left('linear', nameOf(linear.node), 'a head stays in float (mark-sites{head} quantizes it)');
+  if (head) ctx.ledger.left('linear', nameOf(linear.node), headInFloat);
   return head;
 }
 

@@ -1,5 +1,5 @@
 import { standardize } from '../../ir/channel.ts';
-import { diagnostic } from '../../ir/diagnostics.ts';
+import { diagnostic, fail } from '../../ir/diagnostics.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import type { Site } from '../../ir/ops/qc.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
@@ -50,6 +50,9 @@ export const osPlus = definePass({
     inferTypes(graph);
     const targets = sites(graph).flatMap((site) => target(graph, site, settings, ctx) ?? []);
     if (targets.length === 0) return;
+    if (settings.threshold === null && !ctx.services.samples?.length) {
+      fail('QC2101', 'the search of os+ measures its loss on samples, and there are none', undefined, { hint: 'give samples with --calib, or a threshold: os+{threshold=5}' });
+    }
     const spool = ctx.services.spool();
     try {
       if (settings.threshold === null) await capture(graph, targets, settings, spool, ctx);

@@ -9,10 +9,10 @@ import { eraseDead } from '../../ir/rewrite.ts';
 import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { dense, floats, int64s, lazy, type Tensor } from '../../ir/tensor.ts';
-import { fold } from '../fold-channels/fold-channels.ts';
+import { fold, reportLeft } from '../fold-channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
+import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
 import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
 import { channelGroups, layoutOptions, rowGroups, type Layout } from './layout.ts';
 import { weightParameters } from './weights.ts';
@@ -34,7 +34,7 @@ export const quantize = definePass({
     grid: choice("steps of clustered activations: RPTQ's (auto), which need not reach zero, or those of the scheme", ['auto', 'standard', 'rptq'], 'auto'),
     range: choice('statistic that a static range comes from', ['auto', 'minmax', 'ema', 'token'], 'auto'),
   },
-  needs: ['calibrated', 'folded'],
+  needs: ['sites', 'folded'],
   gives: ['quantized'],
   run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme);
@@ -57,8 +57,10 @@ function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settin
     ctx.report(diagnostic('QC3301', `%${site.key} stays in float: its observer has seen nothing`, site.node.loc));
     return bypass(graph, site);
   }
+  const attention = attentionFed(site.y);
   const what = settings.activations === 'block' || activation.range === 'token' ? dynamic(graph, site, activation, settings) : fixed(graph, site, activation, statistics!, settings);
   for (const l of consumers) ctx.ledger.done('linear', nameOf(l.node), what);
+  if (attention) ctx.ledger.done('attention', nameOf(attention), `${site.role} at ${activation.bits} bits`);
   ctx.count('activations');
 }
 
@@ -83,7 +85,8 @@ function fitZeroPoints(graph: Graph, scheme: Scheme, settings: Settings, ctx: Pa
     changeBasis(graph, site, translation(excess.map((o) => -o)));
     ctx.count('zero points moved');
   }
-  fold(graph, { count: () => {} });
+  fold(graph, { ledger: ctx.ledger, count: () => {} });
+  reportLeft(graph, ctx);
 }
 
 /** Scale and zero point of each group of channels. */

@@ -1,12 +1,12 @@
 import { permutation } from '../../ir/channel.ts';
 import { diagnostic } from '../../ir/diagnostics.ts';
-import { headed, type Freedom } from '../../ir/freedom.ts';
+import { headed, pinned, type Freedom } from '../../ir/freedom.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
-import { Attention } from '../../ir/ops/generated.ts';
 import type { Site } from '../../ir/ops/qc.ts';
 import { changeBasis, setGroups, sites, statisticsAt } from '../../ir/site.ts';
 import type { ChannelRange } from '../../ir/statistics.ts';
 import { freedomAbove, freedomBelow } from '../fold-channels/freedom-at.ts';
+import { headsOf } from '../fold-channels/heads.ts';
 import { int } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, attentionResult } from '../linears.ts';
@@ -112,8 +112,8 @@ function orderAt(joint: Joint, size: number, s: Settings): { readonly freedom: F
 }
 
 function withHeads(above: Freedom, attention: Node | null, size: number, paired: boolean): Freedom {
-  const heads = attention ? new Attention(attention).kv_num_heads : 1;
-  return headed(heads, size / heads, 1, { ...above.can, perm: above.can.perm && paired });
+  const heads = attention && headsOf(attention);
+  return heads ? headed(heads.keys, size / heads.keys, 1, { ...above.can, perm: above.can.perm && paired }) : pinned(size);
 }
 
 const feedsAttention = (site: Site): boolean =>

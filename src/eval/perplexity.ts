@@ -30,7 +30,8 @@ export async function perplexity(program: Program, windows: readonly Feeds[], on
   return { perplexity: Math.exp(sum / windows.length), tokens, windows: windows.length };
 }
 
-function nextTokenLoss(logits: HostTensor, ids: HostTensor): number {
+/** The sum over a window's tokens, but the first, of -log p(token | tokens before it). */
+export function nextTokenLoss(logits: HostTensor, ids: HostTensor): number {
   const vocabulary = logits.shape.at(-1)!;
   const data = logits.data as Float32Array;
   let loss = 0;

@@ -1,0 +1,149 @@
+import { readModel } from '../../codegen/index.ts';
+import { fail, type Graph } from '../../ir/index.ts';
+import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
+import { vocabularyOf } from '../model.ts';
+import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
+import { samplesFor, type DataOptions } from '../samples.ts';
+import { Divergence } from './divergence.ts';
+import { nextTokenLoss } from './perplexity.ts';
+import { siteErrors, type SiteError } from './site-errors.ts';
+import { Noise } from './noise.ts';
+
+export interface EvaluateOptions {
+  readonly model: string;
+  /** `samples` are the windows; all of the data by default. */
+  readonly data: DataOptions;
+  /** The float model to compare with. */
+  readonly against?: string | undefined;
+  readonly threads?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
+}
+
+/** What `evaluate` found; the figures of logits are missing for a model without any. */
+export interface Evaluation {
+  /** exp of the mean over windows of the mean next-token loss. */
+  readonly perplexity?: number;
+  /** Tokens predicted. */
+  readonly tokens?: number;
+  readonly windows: number;
+  readonly against?: Comparison;
+}
+
+export interface Comparison {
+  /** Of the float model. */
+  readonly perplexity?: number;
+  /** Mean over tokens of KL(float || model), in nats. */
+  readonly kl?: number;
+  /** Share of tokens after which both models hold the same one for the likeliest. */
+  readonly agreement?: number;
+  /** Of a model without logits. */
+  readonly outputs?: readonly OutputError[];
+  readonly sites: readonly SiteError[];
+}
+
+export interface OutputError {
+  readonly name: string;
+  /** In dB; null when equal. */
+  readonly sqnr: number | null;
+  readonly cosine: number;
+}
+
+/** Windows on which the values inside the models are compared. */
+const siteWindows = 4;
+
+/** Measures a model, and how far it is from another one. Windows run one by one, and of their results only sums are kept. */
+export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
+  const graph = readModel(options.model);
+  const float = options.against === undefined ? null : readModel(options.against);
+  if (float) checkInputs(graph, float);
+  const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
+  try {
+    const model = await executor.openFile(options.model);
+    const logits = logitsName(model, vocabularyOf(graph) ?? (float && vocabularyOf(float)));
+    if (logits === null && !float) noLogits(model);
+    const windows = await samplesFor(graph, options.data);
+    const reference = options.against === undefined ? null : await executor.openFile(options.against);
+    const seen = new Seen(logits);
+    for (const [i, feeds] of windows.entries()) {
+      options.signal?.throwIfAborted();
+      seen.take(feeds, await model.run(feeds), reference && (await reference.run(feeds)));
+      options.onProgress?.(i + 1, windows.length, 'windows');
+    }
+    await closeAll([model, reference]);
+    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), executor, options));
+    return { ...seen.own(), windows: windows.length, ...(sites ? { against: { ...seen.comparison(), sites } } : {}) };
+  } finally {
+    await executor.close();
+  }
+}
+
+async function closeAll(programs: readonly (Program | null)[]): Promise<void> {
+  for (const program of programs) await program?.close();
+}
+
+function checkInputs(graph: Graph, float: Graph): void {
+  const [a, b] = [graph, float].map((g) => g.inputs.map((v) => v.name).sort().join(', '));
+  if (a !== b) fail('QC2103', 'the two models have different inputs', undefined, { notes: [`the model: ${a}`, `the float model: ${b}`] });
+}
+
+function noLogits(model: OrtProgram): never {
+  return fail('QC2103', 'perplexity needs input_ids and logits [batch, seq, vocabulary], which this model does not have', undefined, {
+    notes: [`inputs: ${model.inputs.map((p) => p.name).join(', ')}; outputs: ${model.outputs.map((p) => p.name).join(', ')}`],
+    hint: 'compare it with its float original: --against FLOAT.onnx',
+  });
+}
+
+/** The output that holds logits: the one of that name, or one with an element for each word of the vocabulary. */
+function logitsName({ inputs, outputs }: OrtProgram, vocabulary: number | null): string | null {
+  if (!inputs.some((p) => p.name === 'input_ids')) return null;
+  const candidates = outputs.filter((p) => p.dtype === 'f32' && (p.shape === null || p.shape.length === 3));
+  const found = candidates.find((p) => p.name === 'logits') ?? candidates.find((p) => vocabulary !== null && p.shape?.at(-1) === vocabulary);
+  return found?.name ?? null;
+}
+
+/** The sums over windows. */
+class Seen {
+  readonly #logits: string | null;
+  readonly #divergence = new Divergence();
+  readonly #outputs = new Map<string, Noise>();
+  #windows = 0;
+  #tokens = 0;
+  #loss = 0;
+  #floatLoss = 0;
+  constructor(logits: string | null) {
+    this.#logits = logits;
+  }
+  take(feeds: Feeds, model: Feeds, float: Feeds | null): void {
+    this.#windows++;
+    if (this.#logits === null) return this.#takeOutputs(model, float ?? {});
+    const ids = feeds['input_ids']!;
+    const count = ids.data.length - 1;
+    const logits = this.#logitsIn(model);
+    this.#tokens += count;
+    this.#loss += nextTokenLoss(logits, ids) / count;
+    if (!float) return;
+    const reference = this.#logitsIn(float);
+    this.#floatLoss += nextTokenLoss(reference, ids) / count;
+    this.#divergence.add(reference, logits);
+  }
+  own(): Pick<Evaluation, 'perplexity' | 'tokens'> {
+    return this.#logits === null ? {} : { perplexity: Math.exp(this.#loss / this.#windows), tokens: this.#tokens };
+  }
+  comparison(): Omit<Comparison, 'sites'> {
+    if (this.#logits !== null) return { perplexity: Math.exp(this.#floatLoss / this.#windows), ...this.#divergence.figures };
+    return { outputs: [...this.#outputs].map(([name, noise]) => ({ name, sqnr: noise.sqnr, cosine: noise.cosine })) };
+  }
+  #logitsIn(outputs: Feeds): HostTensor & { readonly data: Float32Array } {
+    const logits = outputs[this.#logits!];
+    return logits?.data instanceof Float32Array ? { ...logits, data: logits.data } : fail('QC2103', `a model has no f32 output ${this.#logits}`);
+  }
+  #takeOutputs(model: Feeds, float: Feeds): void {
+    for (const [name, { data }] of Object.entries(float)) {
+      const other = model[name]?.data;
+      if (!(data instanceof Float32Array) || !(other instanceof Float32Array)) continue;
+      if (!this.#outputs.has(name)) this.#outputs.set(name, new Noise());
+      this.#outputs.get(name)!.add(data, other);
+    }
+  }
+}

@@ -1,0 +1,138 @@
+import { upgradeOpset } from '../../codegen/index.ts';
+import { cloneGraph, eraseDead, inferTypes, type Graph, type Node, type Tensor, type Value } from '../../ir/index.ts';
+import { linearsOf, PassManager, passes, type Executor, type Feeds, type Services } from '../../passes/index.ts';
+import { fail } from '../../ir/diagnostics.ts';
+import { Noise } from './noise.ts';
+
+/** The quantization error of a value inside a model. */
+export interface SiteError {
+  readonly name: string;
+  /** Signal by noise in dB; null when equal. */
+  readonly sqnr: number | null;
+}
+
+interface Settings {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
+}
+
+/** Bytes of values that one run may give back, of each model. */
+const budget = 256 * 2 ** 20;
+
+/**
+ * Compares the results of linears and norms that have the same name and the same basis in both models, on a few windows. As
+ * many values as fit into the budget become outputs of copies of the models at a time.
+ */
+export async function siteErrors(float: Graph, model: Graph, windows: readonly Feeds[], executor: Executor, settings: Settings): Promise<readonly SiteError[]> {
+  const raised = await raise(float);
+  const there = resultsOf(model);
+  const wanted = comparable(raised, model).filter((v) => there.has(v.name));
+  const chunks = chunked(wanted, tokensIn(windows));
+  const errors: SiteError[] = [];
+  for (const [i, chunk] of chunks.entries()) {
+    errors.push(...(await compareChunk(exposing(raised, chunk), exposing(model, chunk), windows, executor, settings)));
+    settings.onProgress?.(i + 1, chunks.length, 'groups of sites');
+  }
+  return errors;
+}
+
+async function compareChunk(float: Graph, model: Graph, windows: readonly Feeds[], executor: Executor, settings: Settings): Promise<readonly SiteError[]> {
+  const [a, b] = [await executor.load(float), await executor.load(model)];
+  const found = new Map(float.outputs.map((v) => [v.name, new Noise()]));
+  for (const feeds of windows) {
+    settings.signal?.throwIfAborted();
+    const [wanted, given] = [await a.run(feeds), await b.run(feeds)];
+    for (const [name, noise] of found) {
+      const [x, y] = [wanted[name]?.data, given[name]?.data];
+      if (x instanceof Float32Array && y instanceof Float32Array && x.length === y.length) noise.add(x, y);
+      else found.delete(name);
+    }
+  }
+  await a.close();
+  await b.close();
+  return [...found].map(([name, noise]) => ({ name, sqnr: noise.sqnr }));
+}
+
+/** The float model in the words of the IR, which computes the same: compiled models have the names that it has. */
+async function raise(graph: Graph): Promise<Graph> {
+  const copy = cloneGraph(graph);
+  upgradeOpset(copy);
+  const refuse = (): never => fail('QC9001', 'raising runs nothing');
+  const services: Services = { executor: { load: refuse }, spool: refuse, samples: null, statistics: null };
+  await new PassManager(passes).plan('raise').run(copy, { services, contract: null });
+  return copy;
+}
+
+const resultsOf = (graph: Graph): ReadonlySet<string> => new Set([...graph.nodes].flatMap((n) => n.outputs.map((o) => o.name)));
+
+const norms = new Set(['LayerNormalization', 'RMSNormalization']);
+
+/** Results of linears and norms whose channels mean the same in both models. */
+function comparable(raised: Graph, model: Graph): readonly Value[] {
+  const untouched = !model.metadata.has('qc.pipeline');
+  const nodes = new Map([...model.nodes].map((n) => [n.outputs[0]?.name ?? '', n]));
+  const linears = linearsOf(raised).map((l) => biased(l.node));
+  const fixed = new Set(linears.filter((v) => untouched || !isFree(v, raised)));
+  const isSame = (n: Node): boolean => untouched || sameConstants(n, nodes.get(n.output.name));
+  return [...raised.nodes].flatMap((n) => n.outputs).filter((v) => fixed.has(v) || (norms.has(v.producer!.op) && isSame(v.producer!)));
+}
+
+/** The result of a linear with its bias. */
+function biased(node: Node): Value {
+  const next = node.output.soleUse?.node;
+  return next?.op === 'Add' && next.input(1)?.constant ? next.output : node.output;
+}
+
+const passing = new Set(['Relu', 'LeakyRelu', 'Gelu', 'Sigmoid', 'Tanh', 'Erf']);
+
+/** Whether all readers of a value let a change of basis through, so that passes may have changed it. */
+function isFree(v: Value, graph: Graph): boolean {
+  if (graph.outputs.includes(v)) return false;
+  return [...v.uses].every(({ node, index }) => {
+    if (node.op === 'MatMul') return index === 0 && node.input(1)?.constant !== null;
+    if (node.op === 'Add' && node.input(1)?.constant) return isFree(node.output, graph);
+    return node.op === 'Attention' || node.op === 'Shape' || (passing.has(node.op) && isFree(node.output, graph));
+  });
+}
+
+/** Norms are never quantized: another gain or bias is another basis. */
+function sameConstants(a: Node, b: Node | undefined): boolean {
+  const constants = (n: Node): readonly Tensor[] => n.operands.flatMap((u) => u.value?.constant ?? []);
+  const [x, y] = [constants(a), b?.op === a.op ? constants(b) : []];
+  return x.length === y.length && x.every((t, i) => Buffer.compare(t.bytes(), y[i]!.bytes()) === 0);
+}
+
+/** A copy of the graph that gives these values and computes nothing else. */
+function exposing(graph: Graph, wanted: readonly Value[]): Graph {
+  const copy = cloneGraph(graph);
+  const types = new Map(wanted.map((v) => [v.name, v.type]));
+  copy.outputs.length = 0;
+  inferTypes(copy);
+  for (const node of copy.nodes) {
+    for (const out of node.outputs) {
+      if (!types.has(out.name)) continue;
+      out.type ??= types.get(out.name) ?? null;
+      copy.addOutput(out);
+    }
+  }
+  eraseDead(copy);
+  return copy;
+}
+
+const tokensIn = (windows: readonly Feeds[]): number => Math.max(1, ...windows.map((w) => w['input_ids']?.data.length ?? 256));
+
+function chunked(values: readonly Value[], tokens: number): readonly (readonly Value[])[] {
+  const chunks: Value[][] = [];
+  let bytes = Infinity;
+  for (const v of values) {
+    const channels = v.type?.shape?.at(-1);
+    const size = 4 * tokens * (typeof channels === 'number' ? channels : 4096);
+    if (bytes + size > budget) {
+      chunks.push([]);
+      bytes = 0;
+    }
+    chunks.at(-1)!.push(v);
+    bytes += size;
+  }
+  return chunks;
+}

@@ -1,0 +1,147 @@
+import { statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { readModel, upgradeOpset } from '../codegen/index.ts';
+import { carriedOfGraph } from '../codegen/onnx/carried.ts';
+import { bytesFor, formatType, QcError, sites, sizeOf, type DType, type Graph, type Tensor, type Value } from '../ir/index.ts';
+import { fail } from '../ir/diagnostics.ts';
+import { linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
+import { isHead } from '../passes/linears.ts';
+
+/** What a model holds, as `qc inspect --json` prints it. */
+export interface Inspection {
+  readonly file: string;
+  readonly bytes: number;
+  readonly irVersion: number | null;
+  /** By domain; the default one is called `ai.onnx`. */
+  readonly opsets: Readonly<Record<string, number>>;
+  readonly producer: { readonly name: string; readonly version: string };
+  readonly inputs: readonly NamedType[];
+  readonly outputs: readonly NamedType[];
+  readonly nodes: number;
+  /** Nodes by operator, bodies included, the most frequent first. */
+  readonly operators: Readonly<Record<string, number>>;
+  readonly parameters: Parameters;
+  readonly externalFiles: readonly { readonly path: string; readonly bytes: number }[];
+  /** What the model has in the words of the IR; null when it cannot be raised. */
+  readonly recognised: Recognised | null;
+  readonly notRecognised: string | null;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export interface NamedType {
+  readonly name: string;
+  /** `f32[batch,seq,64]`; null when the model does not say. */
+  readonly type: string | null;
+}
+
+export interface Parameters {
+  readonly count: number;
+  readonly bytes: number;
+  readonly byType: Readonly<Record<string, { readonly tensors: number; readonly count: number; readonly bytes: number }>>;
+}
+
+export interface Recognised {
+  readonly linears: number;
+  /** Linears that give a result of the model; they stay in float. */
+  readonly heads: number;
+  readonly norms: number;
+  readonly attentions: number;
+  /** Values that w8a8 quantizes, or that are marked already, by role. */
+  readonly sites: Readonly<Record<string, number>>;
+}
+
+/** Looks into a model without reading its weights. */
+export async function inspect(path: string): Promise<Inspection> {
+  const graph = readModel(path);
+  const { model } = carriedOfGraph(graph);
+  const nodes = [...nodesOf(graph)];
+  const tensors = tensorsOf(graph);
+  const looked = {
+    file: path,
+    bytes: statSync(path).size,
+    irVersion: model?.irVersion === undefined ? null : Number(model.irVersion),
+    opsets: Object.fromEntries([...graph.opsets].map(([domain, version]) => [domain === '' ? 'ai.onnx' : domain, version])),
+    producer: { name: model?.producerName ?? '', version: model?.producerVersion ?? '' },
+    inputs: graph.inputs.map(named),
+    outputs: graph.outputs.map(named),
+    nodes: nodes.length,
+    operators: countBy(nodes, (n) => n.op),
+    parameters: parametersOf(tensors),
+    externalFiles: externalFiles(path, tensors),
+    metadata: Object.fromEntries(graph.metadata),
+  };
+  return { ...looked, ...(await recognise(graph)) };
+}
+
+const named = (v: Value): NamedType => ({ name: v.name, type: v.type && formatType(v.type) });
+
+function* nodesOf(graph: Graph): Generator<Graph['last'] & object> {
+  for (const node of graph.nodes) {
+    yield node;
+    for (const body of node.bodies) yield* nodesOf(body);
+  }
+}
+
+/** Every tensor once, however often it is used. */
+function tensorsOf(graph: Graph): readonly Tensor[] {
+  const own = [...graph.constants].flatMap((v) => v.constant ?? []);
+  return [...new Set([...own, ...[...graph.nodes].flatMap((n) => n.bodies.flatMap(tensorsOf))])];
+}
+
+function countBy<T>(items: readonly T[], key: (item: T) => string): Readonly<Record<string, number>> {
+  const counts = new Map<string, number>();
+  for (const item of items) counts.set(key(item), (counts.get(key(item)) ?? 0) + 1);
+  return Object.fromEntries([...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1)));
+}
+
+function parametersOf(tensors: readonly Tensor[]): Parameters {
+  const byType = new Map<DType, { tensors: number; count: number; bytes: number }>();
+  for (const { dtype, shape } of tensors) {
+    const sum = byType.get(dtype) ?? { tensors: 0, count: 0, bytes: 0 };
+    const count = sizeOf(shape);
+    byType.set(dtype, { tensors: sum.tensors + 1, count: sum.count + count, bytes: sum.bytes + bytesFor(dtype, count) });
+  }
+  const all = [...byType.values()];
+  const total = (f: (x: { count: number; bytes: number }) => number): number => all.reduce((n, x) => n + f(x), 0);
+  return { count: total((x) => x.count), bytes: total((x) => x.bytes), byType: Object.fromEntries([...byType].sort(([, a], [, b]) => b.bytes - a.bytes)) };
+}
+
+function externalFiles(path: string, tensors: readonly Tensor[]): Inspection['externalFiles'] {
+  const files = new Set(tensors.flatMap((t) => (t.origin.kind === 'file' && t.origin.path !== resolve(path) ? [t.origin.path] : [])));
+  return [...files].sort().map((file) => ({ path: basename(file), bytes: statSync(file).size }));
+}
+
+const raising = 'raise,mark-sites';
+const norms = new Set(['LayerNormalization', 'RMSNormalization']);
+
+/** Raises the graph in memory, which only reads constants that are numbers, shapes or axes. */
+async function recognise(graph: Graph): Promise<Pick<Inspection, 'recognised' | 'notRecognised'>> {
+  try {
+    upgradeOpset(graph);
+    const marked = sites(graph).length > 0;
+    await new PassManager(passes).plan(marked ? 'raise' : raising).run(graph, { services: noServices, contract: null });
+    const linears = linearsOf(graph);
+    const ops = countBy([...graph.nodes], (n) => n.op);
+    return {
+      notRecognised: null,
+      recognised: {
+        linears: linears.length,
+        heads: linears.filter((l) => isHead(graph, l)).length,
+        norms: [...norms].reduce((n, op) => n + (ops[op] ?? 0), 0),
+        attentions: ops['Attention'] ?? 0,
+        sites: countBy(sites(graph), (s) => s.role),
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof QcError)) throw error;
+    return { recognised: null, notRecognised: error.message };
+  }
+}
+
+/** Raising computes nothing. */
+const noServices: Services = {
+  executor: { load: () => fail('QC9001', 'inspect runs nothing') },
+  spool: () => fail('QC9001', 'inspect runs nothing'),
+  samples: null,
+  statistics: null,
+};
