@@ -102,8 +102,9 @@ function parametersOf(tensors: readonly Tensor[]): Parameters {
     byType.set(dtype, { tensors: sum.tensors + 1, count: sum.count + count, bytes: sum.bytes + bytesFor(dtype, count) });
   }
   const all = [...byType.values()];
-  const total = (f: (x: { count: number; bytes: number }) => number): number => all.reduce((n, x) => n + f(x), 0);
-  return { count: total((x) => x.count), bytes: total((x) => x.bytes), byType: Object.fromEntries([...byType].sort(([, a], [, b]) => b.bytes - a.bytes)) };
+  const total = (key: 'count' | 'bytes'): number => all.reduce((n, x) => n + x[key], 0);
+  const largestFirst = [...byType].sort(([, a], [, b]) => b.bytes - a.bytes);
+  return { count: total('count'), bytes: total('bytes'), byType: Object.fromEntries(largestFirst) };
 }
 
 function externalFiles(path: string, tensors: readonly Tensor[]): Inspection['externalFiles'] {

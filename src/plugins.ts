@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { fail } from '../ir/index.ts';
 import type { Pass } from '../passes/index.ts';
 
-/** The passes that modules export by default, one each or a list; QC2109 for a file that is not there, QC2004 for an export that is no pass. */
+/** The passes that modules export by default, one each or a list. QC2109: a file is not there; QC2004: an export is no pass. */
 export async function loadPlugins(files: readonly string[]): Promise<readonly Pass[]> {
   const loaded = await Promise.all(files.map(passesIn));
   return loaded.flat();
@@ -18,11 +18,11 @@ async function passesIn(file: string): Promise<readonly Pass[]> {
   const list: readonly unknown[] = Array.isArray(exported) ? exported : [exported];
   return list.map((candidate) => {
     const lacks = whatIsMissing(candidate);
-    return isPass(candidate) && lacks === null
-      ? candidate
-      : fail('QC2004', `the default export of ${file} is no pass: ${lacks}`, undefined, { hint: "export default definePass({ name, summary, contract, run }), with definePass from 'qc'" });
+    return isPass(candidate) ? candidate : fail('QC2004', `the default export of ${file} is no pass: ${lacks}`, undefined, { hint: example });
   });
 }
+
+const example = "export default definePass({ name, summary, contract, run }), with definePass from 'qc'";
 
 async function imported(path: string, file: string): Promise<unknown> {
   try {

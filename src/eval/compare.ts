@@ -71,7 +71,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
       options.onProgress?.(i + 1, windows.length, 'windows');
     }
     await closeAll([model, reference]);
-    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), executor, options));
+    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, executor }));
     return { ...seen.own(), windows: windows.length, ...(sites ? { against: { ...seen.comparison(), sites } } : {}) };
   } finally {
     await executor.close();
@@ -98,8 +98,9 @@ function noLogits(model: OrtProgram): never {
 function logitsName({ inputs, outputs }: OrtProgram, vocabulary: number | null): string | null {
   if (!inputs.some((p) => p.name === 'input_ids')) return null;
   const candidates = outputs.filter((p) => p.dtype === 'f32' && (p.shape === null || p.shape.length === 3));
-  const found = candidates.find((p) => p.name === 'logits') ?? candidates.find((p) => vocabulary !== null && p.shape?.at(-1) === vocabulary);
-  return found?.name ?? null;
+  const named = candidates.find((p) => p.name === 'logits');
+  const fitting = vocabulary === null ? undefined : candidates.find((p) => p.shape?.at(-1) === vocabulary);
+  return (named ?? fitting)?.name ?? null;
 }
 
 /** The sums over windows. */
@@ -136,7 +137,8 @@ class Seen {
   }
   #logitsIn(outputs: Feeds): HostTensor & { readonly data: Float32Array } {
     const logits = outputs[this.#logits!];
-    return logits?.data instanceof Float32Array ? { ...logits, data: logits.data } : fail('QC2103', `a model has no f32 output ${this.#logits}`);
+    if (logits?.data instanceof Float32Array) return { ...logits, data: logits.data };
+    return fail('QC2103', `a model has no f32 output ${this.#logits}`);
   }
   #takeOutputs(model: Feeds, float: Feeds): void {
     for (const [name, { data }] of Object.entries(float)) {

@@ -11,7 +11,8 @@ export interface SiteError {
   readonly sqnr: number | null;
 }
 
-interface Settings {
+export interface SiteSettings {
+  readonly executor: Executor;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
 }
@@ -23,21 +24,21 @@ const budget = 256 * 2 ** 20;
  * Compares the results of linears and norms that have the same name and the same basis in both models, on a few windows. As
  * many values as fit into the budget become outputs of copies of the models at a time.
  */
-export async function siteErrors(float: Graph, model: Graph, windows: readonly Feeds[], executor: Executor, settings: Settings): Promise<readonly SiteError[]> {
+export async function siteErrors(float: Graph, model: Graph, windows: readonly Feeds[], settings: SiteSettings): Promise<readonly SiteError[]> {
   const raised = await raise(float);
   const there = resultsOf(model);
   const wanted = comparable(raised, model).filter((v) => there.has(v.name));
   const chunks = chunked(wanted, tokensIn(windows));
   const errors: SiteError[] = [];
   for (const [i, chunk] of chunks.entries()) {
-    errors.push(...(await compareChunk(exposing(raised, chunk), exposing(model, chunk), windows, executor, settings)));
+    errors.push(...(await compareChunk(exposing(raised, chunk), exposing(model, chunk), windows, settings)));
     settings.onProgress?.(i + 1, chunks.length, 'groups of sites');
   }
   return errors;
 }
 
-async function compareChunk(float: Graph, model: Graph, windows: readonly Feeds[], executor: Executor, settings: Settings): Promise<readonly SiteError[]> {
-  const [a, b] = [await executor.load(float), await executor.load(model)];
+async function compareChunk(float: Graph, model: Graph, windows: readonly Feeds[], settings: SiteSettings): Promise<readonly SiteError[]> {
+  const [a, b] = [await settings.executor.load(float), await settings.executor.load(model)];
   const found = new Map(float.outputs.map((v) => [v.name, new Noise()]));
   for (const feeds of windows) {
     settings.signal?.throwIfAborted();

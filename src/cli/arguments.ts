@@ -1,0 +1,46 @@
+import { InvalidArgumentError } from '@commander-js/extra-typings';
+
+/** Reads a whole number that is not below `least`. */
+export const whole =
+  (least: number) =>
+  (text: string): number => {
+    const x = Number(text);
+    const fits = /^[+-]?\d+$/.test(text) && Number.isSafeInteger(x) && x >= least;
+    if (!fits) throw new InvalidArgumentError(`expected a whole number of at least ${least}`);
+    return x;
+  };
+
+/** Reads a number from `least` to `most`. */
+export const number =
+  (least: number, most = Infinity) =>
+  (text: string): number => {
+    const x = Number(text);
+    const range = most === Infinity ? `of at least ${least}` : `from ${least} to ${most}`;
+    if (text.trim() === '' || !(x >= least && x <= most)) throw new InvalidArgumentError(`expected a number ${range}`);
+    return x;
+  };
+
+/** Collects the pipelines of repeated `-p`. */
+export const pipelines = (text: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), text];
+
+/** Repeated `-p` as one pipeline; `none` adds nothing to others. */
+export function joinedPipeline(parts: readonly string[]): string {
+  const passes = parts.filter((part) => part.trim() !== 'none');
+  return passes.length === 0 ? 'none' : passes.join(',');
+}
+
+/** Texts that several commands share. */
+export const texts = {
+  json: 'print one JSON document on stdout and nothing else',
+  quiet: 'no progress and no notes on stderr',
+  passes: "passes to run, as in 'rptq{clusters=32},os+'; may be repeated",
+  calib: 'calibration data: .txt (needs --tokenizer), .jsonl or .npz',
+  tokenizer: "the model's tokenizer.json, for text",
+  calibSeq: 'tokens of a sample; at most what the model has positions for',
+  samples: 'how many samples; too few in the data is an error',
+  seed: 'choose the samples at random; by default the first ones',
+  special: 'add the special tokens that the tokenizer puts around a text',
+  calibration: 'use ranges that --save-calibration wrote, instead of data',
+  plugin: 'load passes from a module whose default export is a pass or a list of passes',
+  threads: 'threads of ONNX Runtime (default: all cores)',
+} as const;

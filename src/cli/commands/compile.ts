@@ -1,0 +1,54 @@
+import { Option, type Command } from '@commander-js/extra-typings';
+import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
+import type { Runner } from '../program.ts';
+
+/** `qc compile`. */
+export function defineCompile(program: Command, run: Runner): void {
+  program
+    .command('compile')
+    .summary('quantize a model')
+    .description('Quantize a model: run passes, lower to a target, and write an ONNX model that ONNX Runtime runs.')
+    .argument('<model>', 'ONNX model; weights may lie in side files')
+    .optionsGroup('What to do:')
+    .requiredOption('-p, --passes <pipeline>', `${texts.passes}; 'none' for plain rounding`, pipelines)
+    .option('--scheme <name>', "bits and grids; 'qc passes' lists the schemes", 'w8a8')
+    .option('--target <name>', "runtime to lower to; 'qc passes' lists the targets", 'ort-cpu')
+    .option('--plugin <file...>', texts.plugin)
+    .option('--strict', 'fail when something that the scheme covers is left in float')
+    .option('--no-verify', 'do not compare outputs around exact passes and lowering')
+    .optionsGroup('Calibration:')
+    .option('--calib <file...>', texts.calib)
+    .option('--tokenizer <file>', texts.tokenizer)
+    .option('--seq <n>', texts.calibSeq, whole(1), 256)
+    .option('--samples <n>', texts.samples, whole(1), 32)
+    .option('--seed <n>', texts.seed, whole(0))
+    .option('--add-special-tokens', texts.special)
+    .option('--calibration <file>', texts.calibration)
+    .option('--save-calibration <file>', 'save the ranges that calibration finds')
+    .optionsGroup('Output:')
+    .option('-o, --output <file>', 'model to write (default: MODEL with .qc.onnx)')
+    .addOption(externalData)
+    .option('--print-after <pass>', "print the graph on stderr after this pass, or 'all'")
+    .option('--verbose', 'one line of the ledger for each linear, norm and attention')
+    .option('--threads <n>', texts.threads, whole(1))
+    .option('--json', texts.json)
+    .option('--quiet', texts.quiet)
+    .addHelpText('after', help)
+    .action((model, { passes, ...rest }) =>
+      run(rest, async (io) => {
+        const { compileCommand } = await import('../run/compile.ts');
+        return compileCommand({ model, passes: joinedPipeline(passes), ...rest }, io);
+      }),
+    );
+}
+
+const externalData = new Option('--external-data <when>', 'put weights into a side file; auto: beyond 1 GiB')
+  .choices(['auto', 'always', 'never'] as const)
+  .default('auto' as const);
+
+const help = `
+Examples:
+  $ qc compile model.onnx -p none --calib calib.txt --tokenizer tokenizer.json
+  $ qc compile model.onnx -p rptq,os+ --scheme w4a8 --calib calib.txt --tokenizer tokenizer.json -o small.onnx
+  $ qc compile model.onnx -p os+ --calib calib.npz --samples 8 --save-calibration ranges.safetensors
+  $ qc compile model.onnx -p rptq --calibration ranges.safetensors --json | jq .bytesAfter`;

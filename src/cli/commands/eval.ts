@@ -1,0 +1,44 @@
+import type { Command } from '@commander-js/extra-typings';
+import { number, texts, whole } from '../arguments.ts';
+import type { Runner } from '../program.ts';
+
+/** `qc eval`. */
+export function defineEval(program: Command, run: Runner): void {
+  program
+    .command('eval')
+    .summary('measure a model, alone or against its float original')
+    .description('Measure perplexity; with --against also how far a model is from its float original.')
+    .argument('<model>', 'ONNX model to measure')
+    .optionsGroup('Data:')
+    .requiredOption('--data <file...>', 'text (.txt, needs --tokenizer), .jsonl or .npz')
+    .option('--tokenizer <file>', texts.tokenizer)
+    .option('--seq <n>', 'tokens of a window', whole(1), 256)
+    .option('--windows <n>', 'how many windows (default: all of the data)', whole(1))
+    .option('--add-special-tokens', texts.special)
+    .optionsGroup('Compare:')
+    .option('--against <file>', 'the float model: KL divergence, agreement of the likeliest token, SQNR by site')
+    .option('--max-perplexity <x>', 'exit 4 when the perplexity is above', number(0))
+    .option('--min-agreement <x>', 'exit 4 when the agreement is below; from 0 to 1, needs --against', number(0, 1))
+    .optionsGroup('Run:')
+    .option('--threads <n>', texts.threads, whole(1))
+    .option('--json', texts.json)
+    .option('--quiet', texts.quiet)
+    .addHelpText('after', help)
+    .action((model, options) =>
+      run(options, async (io) => {
+        const { evalCommand } = await import('../run/eval.ts');
+        return evalCommand({ model, ...options }, io);
+      }),
+    );
+}
+
+const help = `
+JSON: {perplexity, tokens, windows, against: {perplexity, kl, agreement, sites: [{name, sqnr}]}}. kl is the mean over tokens of
+KL(float || model) in nats; sqnr is in dB, null when equal. Sites are results of linears and norms that have the same name and the
+same basis of channels in both models. A model without logits has {windows, against: {outputs: [{name, sqnr, cosine}], sites}}.
+When a gate fails the document has "error" beside the figures.
+
+Examples:
+  $ qc eval model.qc.onnx --data test.txt --tokenizer tokenizer.json --seq 256
+  $ qc eval model.qc.onnx --data test.txt --tokenizer tokenizer.json --against model.onnx --windows 20
+  $ qc eval model.qc.onnx --data test.npz --against model.onnx --min-agreement 0.95 --json`;

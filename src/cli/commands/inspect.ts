@@ -1,0 +1,30 @@
+import type { Command } from '@commander-js/extra-typings';
+import { texts } from '../arguments.ts';
+import type { Runner } from '../program.ts';
+
+/** `qc inspect`. */
+export function defineInspect(program: Command, run: Runner): void {
+  program
+    .command('inspect')
+    .summary('show what a model holds')
+    .description('Show inputs, outputs, operators, parameters, and what qc recognises. Reads no weights, whatever their size.')
+    .argument('<model>', 'ONNX model')
+    .option('--json', texts.json)
+    .addHelpText('after', help)
+    .action((model, options) =>
+      run(options, async (io) => {
+        const { inspectCommand } = await import('../run/inspect.ts');
+        return inspectCommand(model, io);
+      }),
+    );
+}
+
+const help = `
+JSON: {file, bytes, irVersion, opsets: {domain: version}, producer: {name, version}, inputs and outputs: [{name, type}], nodes,
+operators: {name: count}, parameters: {count, bytes, byType: {dtype: {tensors, count, bytes}}}, externalFiles: [{path, bytes}],
+recognised: {linears, heads, norms, attentions, sites: {role: count}} or null with notRecognised saying why, metadata}. The default
+domain is called ai.onnx.
+
+Examples:
+  $ qc inspect model.onnx
+  $ qc inspect model.onnx --json | jq .parameters.byType`;

@@ -1,0 +1,96 @@
+import { existsSync, statfsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, availableParallelism, freemem, platform, tmpdir, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseGraph } from '../../../ir/index.ts';
+import { runOnce } from '../../../passes/index.ts';
+import { OrtExecutor } from '../../runtime/ort-executor.ts';
+import type { Io } from '../program.ts';
+import { bytesText } from '../tables.ts';
+
+/** One thing that was looked at. */
+export interface Check {
+  readonly name: string;
+  readonly status: 'ok' | 'warn' | 'fail';
+  readonly found: string;
+  /** What to do when it is not ok. */
+  readonly advice: string | null;
+}
+
+type Finding = Omit<Check, 'name'>;
+
+/** Looks at everything, prints it, and gives 1 if something needed fails. */
+export async function doctorCommand({ terminal }: Io): Promise<number> {
+  const checks: Check[] = [];
+  for (const [name, look] of Object.entries(looks)) checks.push({ name, ...(await looked(look)) });
+  const ok = checks.every((c) => c.status !== 'fail');
+  if (terminal.json) terminal.document({ ok, checks });
+  else terminal.data(checks.map((c) => checkText(c, terminal.color)).join('\n'));
+  return ok ? 0 : 1;
+}
+
+const ok = (found: string): Finding => ({ status: 'ok', found, advice: null });
+const warn = (found: string, advice: string): Finding => ({ status: 'warn', found, advice });
+const failed = (found: string, advice: string): Finding => ({ status: 'fail', found, advice });
+
+async function looked(look: () => Finding | Promise<Finding>): Promise<Finding> {
+  try {
+    return await look();
+  } catch (error) {
+    return failed(error instanceof Error ? error.message : String(error), 'reinstall qc with npm ci; DEBUG=qc* shows more');
+  }
+}
+
+const gigabyte = 1e9;
+const reinstall = 'reinstall the dependencies: npm ci';
+
+const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
+  node() {
+    const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+    const fits = major > 20 || (major === 20 && minor >= 19);
+    return fits ? ok(process.version) : failed(process.version, 'qc needs Node 20.19 or later');
+  },
+  platform: () => ok(`${platform()} ${arch()}`),
+  cores: () => ok(String(availableParallelism())),
+  memory() {
+    const found = `${bytesText(freemem())} free of ${bytesText(totalmem())}`;
+    return freemem() < gigabyte ? warn(found, 'calibration holds about 256 MB of weights and the activations of one sample') : ok(found);
+  },
+  'temporary folder'() {
+    const { bavail, bsize } = statfsSync(tmpdir());
+    const found = `${bytesText(bavail * bsize)} free in ${dirname(tmpdir())}`;
+    const enough = bavail * bsize >= 2 * gigabyte;
+    return enough ? ok(found) : warn(found, 'activations and copies of the model lie there; set TMPDIR to a larger disk');
+  },
+  async 'onnxruntime-node'() {
+    const { env, listSupportedBackends } = await import('onnxruntime-node');
+    const backends = listSupportedBackends().map((b) => b.name);
+    const found = `${env.versions.node ?? 'unknown version'}, backends: ${backends.join(', ')}`;
+    return backends.includes('cpu') ? ok(found) : failed(found, reinstall);
+  },
+  async 'run in a worker'() {
+    const executor = new OrtExecutor({ threads: 1 });
+    try {
+      const graph = parseGraph('graph @doctor(%x: f32[2]) { %y: f32[2] = Relu(%x) return %y }');
+      const { y } = await runOnce(executor, graph, { x: { dtype: 'f32', shape: [2], data: Float32Array.of(-1, 2) } });
+      const right = y?.data[0] === 0 && y.data[1] === 2;
+      return right ? ok('a worker thread ran a session of one node') : failed('a session of one node gave wrong results', reinstall);
+    } finally {
+      await executor.close();
+    }
+  },
+  async tokenizers() {
+    await import('@huggingface/tokenizers');
+    return ok('@huggingface/tokenizers loads');
+  },
+  cuda() {
+    const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
+    const file = join(dirname(entry), '..', 'bin', 'napi-v6', platform(), arch(), 'libonnxruntime_providers_cuda.so');
+    return ok(existsSync(file) ? 'the CUDA provider is installed; qc does not need it' : 'no CUDA provider; qc runs on the CPU');
+  },
+};
+
+function checkText({ name, status, found, advice }: Check, { green, yellow, red }: Io['terminal']['color']): string {
+  const paint = { ok: green, warn: yellow, fail: red }[status];
+  return `${paint(status.padEnd(5))}${name.padEnd(18)}${found}${advice === null ? '' : `\n     ${''.padEnd(18)}${advice}`}`;
+}

@@ -1,0 +1,105 @@
+import { diagnostic, fail, type Diagnostic } from '../../../ir/index.ts';
+import { evaluate, type Comparison, type Evaluation } from '../../eval/compare.ts';
+import type { SiteError } from '../../eval/site-errors.ts';
+import { documentOf, exitCodeFor } from '../errors.ts';
+import type { Io } from '../program.ts';
+import { startProgress } from '../progress.ts';
+import { shortened, table, type Colors } from '../tables.ts';
+
+/** The command line of `qc eval`. */
+export interface EvalFlags {
+  readonly model: string;
+  readonly data: readonly string[];
+  readonly tokenizer?: string | undefined;
+  readonly seq: number;
+  readonly windows?: number | undefined;
+  readonly addSpecialTokens?: true | undefined;
+  readonly against?: string | undefined;
+  readonly maxPerplexity?: number | undefined;
+  readonly minAgreement?: number | undefined;
+  readonly threads?: number | undefined;
+}
+
+/** Prints the figures of a model; 4 when a gate fails. */
+export async function evalCommand(flags: EvalFlags, { terminal, signal }: Io): Promise<number> {
+  if (flags.minAgreement !== undefined && flags.against === undefined) fail('QC2007', '--min-agreement needs --against FLOAT.onnx');
+  const found = await measured(flags, { terminal, signal });
+  const problems = failedGates(flags, found);
+  if (terminal.json) terminal.document({ ...found, ...(problems.length > 0 ? documentOf(problems) : {}) });
+  else terminal.data(evaluationText(found, terminal.color));
+  terminal.diagnose(problems);
+  return problems.length > 0 ? exitCodeFor(problems) : 0;
+}
+
+async function measured(flags: EvalFlags, { terminal, signal }: Io): Promise<Evaluation> {
+  const progress = await startProgress([`evaluate ${flags.model}`], terminal);
+  try {
+    progress.begin(0);
+    const found = await evaluate({
+      model: flags.model,
+      data: {
+        files: flags.data,
+        tokenizer: flags.tokenizer,
+        seq: flags.seq,
+        samples: flags.windows,
+        addSpecialTokens: flags.addSpecialTokens ?? false,
+      },
+      against: flags.against,
+      threads: flags.threads,
+      signal,
+      onProgress: progress.step,
+    });
+    await progress.end();
+    return found;
+  } catch (error) {
+    await progress.end(error);
+    throw error;
+  }
+}
+
+function failedGates({ maxPerplexity, minAgreement }: EvalFlags, { perplexity, against }: Evaluation): readonly Diagnostic[] {
+  const needed = (what: string): never => fail('QC2103', `there is no ${what} to hold against the limit: the model has no logits`);
+  const problems: Diagnostic[] = [];
+  if (maxPerplexity !== undefined && !((perplexity ?? needed('perplexity')) <= maxPerplexity))
+    problems.push(diagnostic('QC2202', `perplexity ${perplexity!.toFixed(4)} is above ${maxPerplexity}`));
+  if (minAgreement !== undefined && !((against?.agreement ?? needed('agreement')) >= minAgreement))
+    problems.push(diagnostic('QC2202', `agreement ${against!.agreement!.toFixed(4)} is below ${minAgreement}`));
+  return problems;
+}
+
+function evaluationText({ perplexity, tokens, windows, against }: Evaluation, colors: Colors): string {
+  const lines: readonly (readonly [string, string])[] = [
+    ...(perplexity === undefined ? [] : [['perplexity', perplexity.toFixed(4)] as const, ['tokens', String(tokens)] as const]),
+    ['windows', String(windows)],
+    ...(against ? comparisonLines(against) : []),
+  ];
+  const text = lines.map(([what, figure]) => `${what.padEnd(20)}${figure}`).join('\n');
+  return [text, ...(against ? [outputsText(against, colors), sitesText(against.sites, colors)] : [])].filter((t) => t !== '').join('\n');
+}
+
+function comparisonLines({ perplexity, kl, agreement }: Comparison): readonly (readonly [string, string])[] {
+  if (perplexity === undefined || kl === undefined || agreement === undefined) return [];
+  return [
+    ['float perplexity', perplexity.toFixed(4)],
+    ['KL from float', `${kl.toExponential(3)} nats`],
+    ['agreement', agreement.toFixed(4)],
+  ];
+}
+
+const decibels = (sqnr: number | null): string => (sqnr === null ? 'equal' : sqnr.toFixed(1));
+
+function outputsText({ outputs }: Comparison, colors: Colors): string {
+  const rows = (outputs ?? []).map((o) => [shortened(o.name), decibels(o.sqnr), o.cosine.toFixed(6)]);
+  return rows.length === 0 ? '' : table(['output', 'SQNR dB', 'cosine'], rows, colors);
+}
+
+const shown = 10;
+
+/** The sites with most noise. */
+function sitesText(sites: readonly SiteError[], colors: Colors): string {
+  if (sites.length === 0) return 'no sites in common';
+  const worst = [...sites].sort((a, b) => (a.sqnr ?? Infinity) - (b.sqnr ?? Infinity)).slice(0, shown);
+  const more = sites.length - worst.length;
+  const rows = worst.map((s) => [shortened(s.name), decibels(s.sqnr)]);
+  return `${table(['site', 'SQNR dB'], rows, colors)}${more > 0 ? `\n${more} better ones in --json` : ''}`;
+}

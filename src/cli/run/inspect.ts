@@ -1,0 +1,40 @@
+import { inspect, type Inspection, type NamedType } from '../../inspect.ts';
+import type { Io } from '../program.ts';
+import { bytesText, countText } from '../tables.ts';
+
+/** Prints what a model holds. */
+export async function inspectCommand(model: string, { terminal }: Io): Promise<void> {
+  const found = await inspect(model);
+  if (terminal.json) terminal.document(found);
+  else terminal.data(inspectionText(found));
+}
+
+function inspectionText(found: Inspection): string {
+  const { parameters, recognised } = found;
+  const lines: readonly (readonly [string, string])[] = [
+    ['file', `${found.file} (${bytesText(found.bytes)})`],
+    ...found.externalFiles.map((f) => ['', `${f.path} (${bytesText(f.bytes)})`] as const),
+    ['format', `IR version ${found.irVersion ?? '?'}, ${entries(found.opsets)}`],
+    ['producer', [found.producer.name, found.producer.version].filter((t) => t !== '').join(' ') || 'not named'],
+    ...ports('inputs', found.inputs),
+    ...ports('outputs', found.outputs),
+    ['parameters', `${countText(parameters.count)}, ${bytesText(parameters.bytes)}`],
+    ...Object.entries(parameters.byType).map(([type, t]) => ['', `${type.padEnd(6)}${bytesText(t.bytes)} in ${t.tensors} tensors`] as const),
+    ['nodes', `${found.nodes}: ${entries(found.operators)}`],
+    ['recognised', recognised ? recognisedText(recognised) : `nothing: ${found.notRecognised}`],
+    ...Object.entries(found.metadata).map(([key, text], i) => [i === 0 ? 'metadata' : '', `${key} = ${text}`] as const),
+  ];
+  return lines.map(([what, text]) => `${what.padEnd(12)}${text}`).join('\n');
+}
+
+function recognisedText({ linears, heads, norms, attentions, sites }: NonNullable<Inspection['recognised']>): string {
+  return `${linears} linears (${heads} of them heads), ${norms} norms, ${attentions} attentions; sites: ${entries(sites) || 'none'}`;
+}
+
+const entries = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .map(([name, n]) => `${name} ${n}`)
+    .join(', ');
+
+const ports = (title: string, all: readonly NamedType[]): readonly (readonly [string, string])[] =>
+  all.map(({ name, type }, i) => [i === 0 ? title : '', `${name}: ${type ?? 'unknown'}`] as const);

@@ -1,0 +1,128 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { extname } from 'node:path';
+import { settleOpset, writeModel } from '../../../codegen/index.ts';
+import { fail, Observer, parseGraph, printGraph, sites, statisticsOf, viewAs, type Graph } from '../../../ir/index.ts';
+import { ContractCheck, PassManager, passes, type Plan, type RunReport } from '../../../passes/index.ts';
+import { openModel, syntheticFeeds } from '../../model.ts';
+import { loadPlugins } from '../../plugins.ts';
+import { OrtExecutor } from '../../runtime/ort-executor.ts';
+import { fileSpool } from '../../runtime/spool.ts';
+import { samplesFor } from '../../samples.ts';
+import { readStatistics } from '../../statistics-file.ts';
+import type { Io } from '../program.ts';
+import { startProgress } from '../progress.ts';
+import { dataOptions, type DataFlags } from './data.ts';
+import { checkOutput } from './output.ts';
+import { checkPrintAfter, printAfter } from './print-after.ts';
+
+/** The command line of `qc opt`. */
+export interface OptFlags extends DataFlags {
+  readonly file: string;
+  readonly passes: string;
+  readonly output?: string | undefined;
+  readonly printAfter?: string | undefined;
+  readonly plugin?: readonly string[] | undefined;
+  readonly verify?: true | undefined;
+  readonly threads?: number | undefined;
+}
+
+/** Runs the passes, then prints or writes the graph. */
+export async function optCommand(flags: OptFlags, io: Io): Promise<void> {
+  const manager = new PassManager([...passes, ...(await loadPlugins(flags.plugin ?? []))]);
+  checkKind(flags.output);
+  if (isText(flags.file)) refuseSame(flags);
+  else checkOutput(flags.file, [flags.output]);
+  const graph = isText(flags.file) ? parseGraph(readText(flags.file), { file: flags.file }) : openModel(flags.file);
+  const plan = manager.plan(flags.passes, factsOf(graph, isText(flags.file)));
+  checkPrintAfter(flags.printAfter, plan.calls);
+  const report = await run(plan, graph, flags, io);
+  io.terminal.diagnose(report.diagnostics);
+  give(graph, plan, report, flags, io);
+}
+
+const isText = (file: string): boolean => extname(file) === '.qcir';
+
+/** What a graph holds already; text is written in the words of the IR. */
+function factsOf(graph: Graph, raised: boolean): readonly string[] {
+  const observers = [...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []);
+  const marked = sites(graph).length > 0;
+  return [
+    ...(raised || marked ? ['raised', 'folded'] : []),
+    ...(marked ? ['sites'] : []),
+    ...(marked && observers.length > 0 ? ['observed'] : []),
+    ...(marked && observers.some((o) => statisticsOf(o.node.attributes) !== null) ? ['calibrated'] : []),
+  ];
+}
+
+async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal }: Io): Promise<RunReport> {
+  const data = dataOptions(flags);
+  const samples = data ? await samplesFor(graph, data) : null;
+  const statistics = flags.calibration === undefined ? null : readStatistics(flags.calibration);
+  const executor = new OrtExecutor(flags.threads === undefined ? {} : { threads: flags.threads });
+  const progress = await startProgress(plan.calls.map((call) => call.name), terminal);
+  try {
+    const contract = flags.verify ? await ContractCheck.start(executor, graph, samples?.[0] ?? syntheticFeeds(graph)) : null;
+    const report = await plan.run(graph, {
+      services: { executor, spool: fileSpool, samples, statistics },
+      contract,
+      signal,
+      beforePass: (_, index) => progress.begin(index),
+      afterPass: (call, after) => printAfter(flags.printAfter, call, after),
+      progress: progress.step,
+    });
+    await progress.end();
+    return report;
+  } catch (error) {
+    await progress.end(error);
+    throw error;
+  } finally {
+    await executor.close();
+  }
+}
+
+function give(graph: Graph, plan: Plan, report: RunReport, { output }: OptFlags, { terminal }: Io): void {
+  const text = output === undefined && !terminal.json ? printGraph(graph) : null;
+  if (output !== undefined) write(graph, output);
+  if (output !== undefined) terminal.note(`written: ${output}`);
+  if (text !== null) terminal.data(text);
+  if (!terminal.json) return;
+  terminal.document({
+    pipeline: plan.text,
+    passes: report.passes.map(({ call, counts, changed }) => ({ call, counts: Object.fromEntries(counts), changed })),
+    diagnostics: report.diagnostics,
+    ledger: report.ledger.entries,
+    ...(output === undefined ? { graph: printGraph(graph) } : { written: output }),
+  });
+}
+
+function write(graph: Graph, output: string): void {
+  if (!isText(output)) {
+    settleOpset(graph);
+    writeModel(graph, output);
+    return;
+  }
+  const beside = `${output}.${process.pid}.tmp`;
+  try {
+    writeFileSync(beside, printGraph(graph));
+    renameSync(beside, output);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    fail('QC4201', `cannot write ${output}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function checkKind(output: string | undefined): void {
+  if (output !== undefined && !isText(output) && extname(output) !== '.onnx') fail('QC2007', `-o ${output}: qc opt writes .qcir or .onnx`);
+}
+
+function refuseSame({ file, output }: OptFlags): void {
+  if (output === file) fail('QC2007', `${file} would overwrite the input`);
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    return fail('QC2109', `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

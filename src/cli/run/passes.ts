@@ -1,0 +1,51 @@
+import { targets } from '../../../codegen/index.ts';
+import { PassManager, passes, schemes, type Pass } from '../../../passes/index.ts';
+import { loadPlugins } from '../../plugins.ts';
+import type { Io } from '../program.ts';
+import { table, type Colors } from '../tables.ts';
+
+/** Lists passes, schemes and targets, or shows one pass. */
+export async function passesCommand(name: string | undefined, plugins: readonly string[], { terminal }: Io): Promise<void> {
+  const manager = new PassManager([...passes, ...(await loadPlugins(plugins))]);
+  if (name !== undefined) {
+    const pass = manager.find(name);
+    if (terminal.json) terminal.document(passDocument(pass));
+    else terminal.data(passText(pass, terminal.color));
+  } else if (terminal.json) {
+    const named = ({ name, summary }: { readonly name: string; readonly summary: string }) => ({ name, summary });
+    terminal.document({ passes: manager.passes.map(passDocument), schemes, targets: targets.map(named) });
+  } else {
+    terminal.data(listText(manager.passes, terminal.color));
+  }
+}
+
+/** A pass as JSON. */
+export const passDocument = ({ name, summary, contract, needs, gives, breaks, options }: Pass) => ({
+  name,
+  summary,
+  contract,
+  needs,
+  gives,
+  breaks,
+  options: Object.entries(options).map(([key, o]) => ({ name: key, kind: o.kind, default: o.fallback, description: o.describe })),
+});
+
+/** A pass with its options. */
+export function passText(pass: Pass, colors: Colors): string {
+  const facts = (['needs', 'gives', 'breaks'] as const).flatMap((key) => (pass[key].length > 0 ? `${key} ${pass[key].join(', ')}` : []));
+  const rows = Object.entries(pass.options).map(([name, o]) => [name, o.kind, fallbackText(o.fallback), o.describe]);
+  const head = `${colors.bold(pass.name)}: ${pass.summary}\n${[pass.contract, ...facts].join('; ')}`;
+  return rows.length === 0 ? `${head}\nno options` : `${head}\n${table(['option', 'kind', 'default', 'what it is'], rows, colors)}`;
+}
+
+const fallbackText = (x: unknown): string => (x === null ? 'none' : String(x));
+
+function listText(all: readonly Pass[], colors: Colors): string {
+  const passRows = all.map((p) => [p.name, p.contract, p.needs.join(', '), p.gives.join(', '), p.summary]);
+  const pairs = (items: readonly { readonly name: string; readonly summary: string }[]) => items.map((i) => [i.name, i.summary]);
+  return [
+    table(['pass', 'contract', 'needs', 'gives', 'what it does'], passRows, colors),
+    table(['scheme', 'what it quantizes'], pairs(schemes), colors),
+    table(['target', 'what it is'], pairs(targets), colors),
+  ].join('\n');
+}
