@@ -19,7 +19,7 @@ export const tieWeights = definePass({
     const kept: Value[] = [];
     for (const value of [...graph.constants].filter(isWorthTying)) {
       const same = kept.find((k) => equalShape(k, value.constant!.shape) && equal(k.constant!, value.constant!));
-      const turned = kept.find((k) => equalShape(k, [...value.constant!.shape].reverse()) && equal(transposed(k.constant!), value.constant!));
+      const turned = kept.find((k) => equalShape(k, value.constant!.shape.toReversed()) && equal(transposed(k.constant!), value.constant!));
       if (same) graph.replaceUses(value, same);
       else if (turned) graph.replaceUses(value, transpose(graph, turned, value));
       else kept.push(value);

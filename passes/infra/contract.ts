@@ -1,5 +1,6 @@
 import { fail } from '../../ir/diagnostics.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
+import { floatsFromHalf } from '../../ir/float16.ts';
 import { isFloat } from '../../ir/types.ts';
 import { cloneGraph } from '../../ir/clone.ts';
 import type { Executor, Feeds, HostTensor } from './executor.ts';
@@ -69,23 +70,30 @@ export async function runOnce(executor: Executor, graph: Graph, feeds: Feeds): P
   }
 }
 
-/** max |a - b| / max |a| over float outputs; infinite when shapes or NaNs differ. Other outputs must be equal. */
+/** max |a - b| / max |a| over the finite values of float outputs; infinite when shapes, NaNs or infinities differ. Other outputs must be equal. */
 export function largestDifference(a: Feeds, b: Feeds): number {
   return Object.entries(a).reduce((worst, [name, x]) => Math.max(worst, difference(x, b[name])), 0);
 }
 
 function difference(a: HostTensor, b: HostTensor | undefined): number {
   if (!b || a.data.length !== b.data.length) return Infinity;
-  if (!isFloat(a.dtype) || a.data instanceof Uint16Array) return a.data.every((x, i) => x === b.data[i]) ? 0 : Infinity;
+  if (!isFloat(a.dtype)) return a.data.every((x, i) => x === b.data[i]) ? 0 : Infinity;
+  return distance(numbersIn(a), numbersIn(b));
+}
+
+/** Halves come as codes. */
+const numbersIn = ({ data }: HostTensor): ArrayLike<number | bigint> => (data instanceof Uint16Array ? floatsFromHalf(data) : data);
+
+function distance(a: ArrayLike<number | bigint>, b: ArrayLike<number | bigint>): number {
   let largest = 0;
   let magnitude = 0;
-  for (let i = 0; i < a.data.length; i++) {
-    const [x, y] = [Number(a.data[i]), Number(b.data[i])];
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = [Number(a[i]), Number(b[i])];
+    if (Number.isFinite(x)) magnitude = Math.max(magnitude, Math.abs(x));
     if (Object.is(x, y) || x === y) continue;
     largest = Number.isFinite(x) && Number.isFinite(y) ? Math.max(largest, Math.abs(x - y)) : Infinity;
     if (largest === Infinity) return Infinity;
   }
-  for (const x of a.data) magnitude = Math.max(magnitude, Math.abs(Number(x)));
   return largest === 0 ? 0 : largest / Math.max(magnitude, 1e-12);
 }
 

@@ -124,11 +124,15 @@ function quantizeActivation(build: Builder, x: Value, spec: LossActivation, chan
   return build.node(FakeQuantize.schema.op, [x, input(names.scale), input(names.zero), index], attributes);
 }
 
-/** Q(s W), round to nearest, one scale for each output channel and run of rows, found in the graph. */
+/** Q(s W), round to nearest, one scale for each output channel and run of rows, or one for all, found in the graph. */
 function quantizeWeight(build: Builder, weight: Value, width: Value, spec: WeightScheme, groups: readonly number[]): Value {
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max), symmetric: int(spec.symmetric ? 1 : 0) };
   const scaled = build.node('Mul', [weight, build.column(width)]);
+  if (spec.per === 'tensor') {
+    const row = build.node(DynamicQuantize.schema.op, [build.node('Reshape', [scaled, build.axes(1, -1)])], attributes);
+    return build.node('Reshape', [row, build.node('Shape', [scaled])]);
+  }
   const turned = build.node('Transpose', [scaled], { perm: ints([1, 0]) });
   const parts = groups.length === 1 ? [turned] : build.split(turned, groups);
   const quantized = parts.map((p) => build.node(DynamicQuantize.schema.op, [p], attributes));

@@ -11,7 +11,7 @@ import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import { flag, float, int, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../infra/sweep.ts';
-import { channelGroups, layoutOptions, rowGroups, type Layout } from '../quantize/layout.ts';
+import { channelGroups, clusterGrid, layoutOptions, rowGroups, usualRange, type Layout } from '../quantize/layout.ts';
 import { schemeNamed, type Scheme } from '../schemes.ts';
 import { centred, thresholds, widths } from './candidates.ts';
 import { lossGraph, lossRegion, names, type LossActivation, type LossRegion } from './loss-graph.ts';
@@ -105,7 +105,7 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
   const largest = range.max.reduce((most, x, j) => Math.max(most, x - at.centre[j]!), 0);
   const candidates = thresholds(at.half, settings.low, settings.steps === null ? null : Math.floor(settings.steps), largest);
   const scheme = schemeNamed(settings.scheme);
-  const activation = activationFor(scheme, t.site, settings);
+  const activation = activationFor(scheme, t.site, range.min.length, settings);
   const samples = stacked(await samplesOf(t, settings, spool, ctx));
   const masked = samples.every((s) => names.tokens in s.feeds);
   const groups = rowGroups(range.min.length, t.site, settings);
@@ -113,7 +113,10 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
   const program = await ctx.services.executor.load(loss);
   try {
     const fed = new Set(loss.inputs.map((v) => v.name));
-    const feeds = (threshold: number) => only(thresholdFeeds(threshold, at, range, activation, channelGroups(range.min.length, t.site, settings)), fed);
+    const clusters = channelGroups(range.min.length, t.site, settings);
+    const asked = scheme.activations[t.site.role];
+    const measured = asked ? usualRange(t.statistics, asked, clusters) : range;
+    const feeds = (threshold: number) => only(thresholdFeeds(threshold, at, measured, activation, clusters), fed);
     return await search(program, samples.map((s) => ({ ...s, feeds: only(s.feeds, fed) })), candidates, feeds, ctx.signal);
   } finally {
     await program.close();
@@ -121,10 +124,11 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
 }
 
 /** The quantizer that the site will have: the scheme's, or symmetric in blocks where the target quantizes so. */
-function activationFor(scheme: Scheme, site: Site, { activations, block }: Settings): LossActivation | null {
+function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout): LossActivation | null {
   const activation = scheme.activations[site.role];
   if (!activation) return null;
-  return activations === 'block' ? { ...activation, symmetric: true, range: 'token', block } : { ...activation, block: 0 };
+  if (layout.activations === 'block') return { ...activation, symmetric: true, range: 'token', block: layout.block };
+  return { ...activation, grid: clusterGrid(activation, channelGroups(size, site, layout)), block: 0 };
 }
 
 const only = (feeds: Feeds, wanted: ReadonlySet<string>): Feeds => Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted.has(name)));

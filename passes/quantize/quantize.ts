@@ -14,7 +14,7 @@ import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
 import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
-import { channelGroups, layoutOptions, rowGroups, type Layout } from './layout.ts';
+import { channelGroups, clusterGrid, layoutOptions, rowGroups, usualRange, type Layout } from './layout.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
@@ -91,7 +91,7 @@ function fitZeroPoints(graph: Graph, scheme: Scheme, settings: Settings, ctx: Pa
 
 /** Scale and zero point of each group of channels. */
 function staticParameters(range: ChannelRange, sizes: readonly number[], activation: ActivationScheme, settings: Settings): readonly QuantParameters[] {
-  const grid = gridFor(activation, sizes, settings);
+  const grid = gridFor(activation, sizes, settings.grid);
   return groupRanges(range, sizes).map(([lo, hi]) => parametersFor(lo, hi, { ...activation, grid }));
 }
 
@@ -136,18 +136,20 @@ function dynamic(graph: Graph, site: Site, activation: ActivationScheme, setting
   return `input at ${activation.bits} bits, per token${blocked ? ` and block of ${settings.block}` : ''}`;
 }
 
-/** Clusters lie far from zero as a rule, so that a grid that must reach it would waste most of its steps. */
-function gridFor(activation: ActivationScheme, sizes: readonly number[], { grid }: Settings): Grid {
-  if (grid !== 'auto') return grid;
-  return sizes.length > 1 && !activation.symmetric ? 'rptq' : activation.grid;
-}
+const gridFor = (activation: ActivationScheme, sizes: readonly number[], grid: Settings['grid']): Grid => (grid === 'auto' ? clusterGrid(activation, sizes) : grid);
 
-/** The range of every channel that the statistic of choice gives. RPTQ's grid takes its moving average. */
+/** The range of every channel that the statistic of choice gives. */
 function rangeFor(s: Statistics, site: Site, activation: ActivationScheme, settings: Settings): ChannelRange {
-  const { range } = settings;
-  const grid = gridFor(activation, channelGroups(s.range.min.length, site, settings), settings);
-  if (range === 'token' && s.tokenExtremes) return clipped(s.range, quantile(s.tokenExtremes.min, 0.005), quantile(s.tokenExtremes.max, 0.995));
-  return range === 'ema' || (range === 'auto' && grid === 'rptq') ? s.ema : s.range;
+  switch (settings.range) {
+    case 'minmax':
+      return s.range;
+    case 'ema':
+      return s.ema;
+    case 'token':
+      return s.tokenExtremes ? clipped(s.range, quantile(s.tokenExtremes.min, 0.005), quantile(s.tokenExtremes.max, 0.995)) : s.range;
+    case 'auto':
+      return usualRange(s, activation, channelGroups(s.range.min.length, site, settings));
+  }
 }
 
 const clipped = ({ min, max }: ChannelRange, low: number, high: number): ChannelRange => ({ min: min.map((x) => Math.max(x, low)), max: max.map((x) => Math.min(x, high)) });
