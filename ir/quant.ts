@@ -53,7 +53,7 @@ export function parametersFor(min: number, max: number, spec: Pick<QuantSpec, 'b
   if (spec.symmetric) return { scale: Math.fround(Math.max(Math.max(Math.abs(min), Math.abs(max)) / highest, smallestScale)), zero: 0 };
   if (spec.grid === 'rptq') {
     const scale = Math.fround(Math.min(Math.max((max - min) * 2 ** -spec.bits, 1e-4), 1e4));
-    return { scale, zero: roundHalfEven(Math.min(Math.max(-(max + min) / (2 * scale), -1e4), 1e4)) };
+    return { scale, zero: roundHalfEven(Math.min(Math.max(-(max + min) / (2 * scale), -1e4), 1e4)) + 0 };
   }
   const [low, high] = [Math.min(min, 0), Math.max(max, 0)];
   const scale = Math.fround(Math.max((high - low) / (highest - lowest), smallestScale));

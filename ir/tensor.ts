@@ -16,6 +16,8 @@ export interface Tensor {
   readonly origin: TensorOrigin;
   /** Little endian, packed (ONNX `raw_data` layout); may read a file, may compute. Callers must not write into it. */
   bytes(): Uint8Array;
+  /** The same bytes in parts of at most `size`, where they need not be together in memory. */
+  readonly chunks?: (size: number) => Iterable<Uint8Array>;
 }
 
 type Typed = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array;
@@ -63,7 +65,10 @@ export interface FileRange {
 
 /** A constant in a range of a file, which `read` opens and reads when asked. */
 export function inFile(dtype: DType, shape: readonly number[], at: FileRange, read: (at: FileRange) => Uint8Array): Tensor {
-  return { dtype, shape, origin: { kind: 'file', ...at }, bytes: () => checked(dtype, shape, read(at)) };
+  function* chunks(size: number): Generator<Uint8Array> {
+    for (let start = 0; start < at.length; start += size) yield read({ ...at, offset: at.offset + start, length: Math.min(size, at.length - start) });
+  }
+  return { dtype, shape, origin: { kind: 'file', ...at }, bytes: () => checked(dtype, shape, read(at)), chunks };
 }
 
 /** `bytes` as a view that typed arrays accept: copied if it does not start on a multiple of `align`. */

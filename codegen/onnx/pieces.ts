@@ -18,6 +18,12 @@ export function bytesOfPiece(piece: Piece): Uint8Array {
   return bytes.length === piece.length ? bytes : fail('QC1601', `a constant of ${piece.length} bytes gave ${bytes.length}`);
 }
 
+/** The bytes of a piece in parts that need not be together in memory. */
+export function partsOfPiece(piece: Piece, size: number): Iterable<Uint8Array> {
+  const inParts = !(piece instanceof Uint8Array) && piece.length > size ? piece.tensor.chunks : undefined;
+  return inParts ? inParts(size) : [bytesOfPiece(piece)];
+}
+
 /** All pieces in one array. */
 export function joined(pieces: readonly Piece[]): Uint8Array {
   const bytes = new Uint8Array(lengthOf(pieces));

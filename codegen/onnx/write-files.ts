@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { fail, QcError } from '../../ir/diagnostics.ts';
 import { placeOf, reasonOf } from './files.ts';
-import { bytesOfPiece, lengthOf, type Piece } from './pieces.ts';
+import { lengthOf, partsOfPiece, type Piece } from './pieces.ts';
 
 export interface WrittenFile {
   readonly path: string;
@@ -40,15 +40,16 @@ function writePieces(path: string, pieces: readonly Piece[]): void {
     const buffer = new Uint8Array(1024 * 1024);
     let filled = 0;
     for (const piece of pieces) {
-      if (piece.length > buffer.length - filled) {
-        writeFully(fd, buffer.subarray(0, filled));
-        filled = 0;
-      }
-      const bytes = bytesOfPiece(piece);
-      if (bytes.length > buffer.length) writeFully(fd, bytes);
-      else {
-        buffer.set(bytes, filled);
-        filled += bytes.length;
+      for (const bytes of partsOfPiece(piece, part)) {
+        if (bytes.length > buffer.length - filled) {
+          writeFully(fd, buffer.subarray(0, filled));
+          filled = 0;
+        }
+        if (bytes.length > buffer.length) writeFully(fd, bytes);
+        else {
+          buffer.set(bytes, filled);
+          filled += bytes.length;
+        }
       }
     }
     writeFully(fd, buffer.subarray(0, filled));
@@ -63,3 +64,6 @@ function writeFully(fd: number, bytes: Uint8Array): void {
 }
 
 const chunk = 64 * 1024 * 1024;
+
+/** Constants that lie in a file are copied in parts of this size. */
+const part = 8 * 1024 * 1024;

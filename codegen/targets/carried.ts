@@ -49,7 +49,7 @@ function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
     for (const end = row + size; row < end; row++) {
       for (let c = 0; c < w.columns; c++) {
         const [code, p] = [(codes[row * w.columns + c]! << 24) >> 24, g * w.columns + c];
-        if (Math.abs((code - zero[p]!) * multiple[p]!) > 127) return false;
+        if (Math.abs(zero[p]!) > 127 || Math.abs((code - zero[p]!) * multiple[p]!) > 127) return false;
       }
     }
     return true;

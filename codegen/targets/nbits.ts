@@ -17,8 +17,9 @@ export function nbitsRefusal(node: Node): string | null {
   const w = quantizedWeight(node.input(1));
   if (!w) return 'the weight is not quantized';
   if (bitsOf(w) === null) return `MatMulNBits has no codes from ${w.qmin} to ${w.qmax}`;
+  if (!zerosFit(w, bitsOf(w)!)) return 'a zero point of its weight is no code';
   const block = blockOf(w);
-  if (!blockSizes.includes(block) || w.sizes.some((n, g) => n !== block && g !== w.sizes.length - 1)) return 'its row groups are not blocks of 16 to 256';
+  if (!blockSizes.includes(block) || w.sizes.some((n, g) => n > block || (n < block && g !== w.sizes.length - 1))) return 'its row groups are not blocks of 16 to 256';
   const input = viewAs(DynamicQuantize, node.input(0)?.producer ?? null);
   if (node.input(0)?.producer?.op === 'qc.FakeQuantize') return 'its input has static scales';
   if (input && (input.block !== block || !input.symmetric || input.qmax !== 127)) return 'MatMulNBits quantizes its input at 8 bits in blocks of its own';
@@ -57,6 +58,10 @@ export function lowerToNbits(graph: Graph, node: Node): string {
 
 const blockOf = (w: QuantizedWeight): number => w.sizes[0]!;
 const bitsOf = (w: QuantizedWeight): 4 | 8 | null => (w.qmin >= -8 && w.qmax <= 7 ? 4 : w.qmin >= -128 && w.qmax <= 127 ? 8 : null);
+
+/** RPTQ's zero points are not bounded by their codes; packing one of those would wrap it. */
+const zerosFit = (w: QuantizedWeight, bits: 4 | 8): boolean =>
+  w.qmin === -w.qmax || floats(w.zero).every((z) => z >= -(2 ** (bits - 1)) && z < 2 ** (bits - 1));
 
 /** The Add with a constant for each channel that alone reads the product. */
 function biasOf(node: Node, columns: number): Add | null {

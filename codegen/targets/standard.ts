@@ -1,10 +1,11 @@
 import { int, ints, type Attributes } from '../../ir/attributes.ts';
 import { permAt } from '../../ir/channel.ts';
 import { fail } from '../../ir/diagnostics.ts';
-import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { Node, type Graph, type Value } from '../../ir/graph.ts';
 import { Attention } from '../../ir/ops/generated.ts';
 import { Decode, DynamicQuantize, Encode, FakeQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
+import { isOutput } from '../../ir/pattern.ts';
 import { dense, floats, inMemory, integers, int64s, scalar, type Tensor } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
 import { addBias } from '../../ir/weights.ts';
@@ -99,6 +100,18 @@ function addOffset(graph: Graph, value: Value, offset: Float32Array): void {
       graph.setInput(use.node, use.index, emit.node('Add', [value, emit.constant('offset', dense([offset.length], offset))], {}, value.type));
     }
   }
+  if (isOutput(value)) addToOutput(graph, value, offset);
+}
+
+/** The caller of the graph reads the sum, under the name that it knows. */
+function addToOutput(graph: Graph, value: Value, offset: Float32Array): void {
+  const name = value.name;
+  graph.rename(value, graph.freshName(name));
+  const constant = graph.addConstant(graph.freshName(`${name}.offset`), dense([offset.length], offset));
+  const sum = graph.insertAfter(value.producer!, new Node({ op: 'Add', inputs: [value, constant], results: [{ name, type: value.type }] }));
+  graph.outputs.forEach((o, i) => {
+    if (o === value) graph.outputs[i] = sum.output;
+  });
 }
 
 /** A weight's FakeQuantize as integers behind DequantizeLinear, or behind Cast, Gather and Mul where row groups are uneven. */
@@ -140,7 +153,7 @@ export function lowerDynamic(graph: Graph, node: Node): void {
   const emit = new Emit(graph, node);
   const channels = view.x.type?.shape?.at(-1);
   const blocked = view.block > 0 && view.block !== channels;
-  if (blocked && typeof channels !== 'number') fail('QC4001', `%${view.x.name} has an unknown number of channels, so it cannot be cut into blocks`, node.loc);
+  if (blocked && (typeof channels !== 'number' || channels % view.block !== 0)) fail('QC4001', `%${view.x.name} has ${channels ?? 'an unknown number of'} channels, so it cannot be cut into blocks of ${view.block}`, node.loc);
   const rows = blocked ? emit.node('Reshape', [view.x, emit.constant('blocks', int64s([3], [-1, Number(channels) / view.block, view.block]))]) : view.x;
   const quantized = perRow(emit, rows, view);
   const result = blocked ? emit.node('Reshape', [quantized, emit.node('Shape', [view.x])], {}, view.x.type) : quantized;
