@@ -133,9 +133,10 @@ export function reportLeft(graph: Graph, ctx: PassContext): void {
     const { perm, scale, shift } = left.transform;
     const parts = [perm && 'a Gather', scale && 'a Mul', shift && 'an Add'].filter((p) => p !== null).join(', ');
     const above = left.x.producer;
-    const place = node.op === Encode.schema.op && above ? `behind ${nameOf(above)}` : `in front of ${[...left.y.uses].map((u) => nameOf(u.node)).join(', ')}`;
+    const side = node.op === Encode.schema.op ? 'behind' : 'in front of';
+    const neighbour = node.op === Encode.schema.op ? above : (left.y.uses.values().next().value?.node ?? null);
     ctx.count('left');
     if (isNorm(above)) ctx.ledger.left('norm', nameOf(above), `${parts} behind it: a norm reads its input in its own order`);
-    ctx.report(diagnostic('QC3101', `${place}: ${parts} left at run time`, node.loc));
+    ctx.report(diagnostic('QC3101', `${parts} left at run time ${side} ${neighbour?.op ?? 'an input'}`, node.loc));
   }
 }

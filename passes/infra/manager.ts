@@ -1,4 +1,4 @@
-import { fail, QcError, type Diagnostic } from '../../ir/diagnostics.ts';
+import { fail, formatDiagnostic, QcError, type Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import { verify } from '../../ir/verify.ts';
 import type { ContractCheck } from './contract.ts';
@@ -74,7 +74,7 @@ async function runStep(step: Step, graph: Graph, settings: RunSettings, ledger: 
       services: settings.services,
       ledger,
       signal: settings.signal ?? new AbortController().signal,
-      report: (d) => void (diagnostics.some((old) => old.code === d.code && old.message === d.message) || diagnostics.push(d)),
+      report: (d) => void (diagnostics.some((old) => formatDiagnostic(old) === formatDiagnostic(d)) || diagnostics.push(d)),
       count: (statistic, by = 1) => counts.set(statistic, (counts.get(statistic) ?? 0) + by),
       progress: settings.progress ?? (() => {}),
     },

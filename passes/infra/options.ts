@@ -47,7 +47,7 @@ export const choice = <const C extends readonly string[]>(describe: string, choi
 export function readOptions<S extends Options>(pass: string, spec: S, given: Readonly<Record<string, string>>): OptionValues<S> {
   const names = Object.keys(spec);
   for (const key of Object.keys(given)) {
-    if (!(key in spec)) fail('QC2002', `pass ${pass} has no option '${key}'; it takes ${names.join(', ') || 'none'}${suggestion(key, names)}`);
+    if (!Object.hasOwn(spec, key)) fail('QC2002', `pass ${pass} has no option '${key}'; it takes ${names.join(', ') || 'none'}${suggestion(key, names)}`);
   }
   const entries = Object.entries(spec).map(([key, o]) => {
     const written = given[key];

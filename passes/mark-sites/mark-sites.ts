@@ -11,7 +11,7 @@ import { schemeNamed } from '../schemes.ts';
 const norms = new Set(['LayerNormalization', 'RMSNormalization']);
 
 /** Why heads are passed over. */
-export const headInFloat = 'a head stays in float (mark-sites{head} quantizes it)';
+export const headInFloat = 'a head stays in float (mark-sites{head} quantizes it if its weight is its own)';
 
 /** Decides what is to be quantized: marks the inputs of linears, and of attention where the scheme asks for it. */
 export const markSites = definePass({
@@ -50,8 +50,12 @@ function enterCandidates(graph: Graph, ctx: PassContext): void {
 function enterProduct(node: Node, ctx: PassContext): void {
   const constant = node.input(1)?.constant;
   if (constant && constant.shape.length === 2) ctx.ledger.enter('linear', nameOf(node));
+  if (!constant && isTied(node)) ctx.ledger.left('linear', nameOf(node), headInFloat);
   if (constant && node.op === 'Gemm') ctx.ledger.left('linear', nameOf(node), 'a Gemm that is not x W + b');
 }
+
+/** A product with the transposed embedding table, which tie-weights stores once. */
+const isTied = (node: Node): boolean => node.input(1)?.producer?.op === 'Transpose' && node.input(1)!.producer!.input(0)?.constant != null;
 
 function leaveHead(graph: Graph, linear: Linear, ctx: PassContext): boolean {
   const head = isHead(graph, linear);
