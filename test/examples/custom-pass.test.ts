@@ -27,7 +27,7 @@ async function run(graph: Graph, pipeline: string): Promise<RunReport> {
   const executor = new OrtExecutor();
   const services = { executor, spool: () => { throw new Error('nothing here spools'); }, samples: null, statistics: null };
   try {
-    return await manager.plan(pipeline, ['calibrated', 'folded']).run(graph, { services, contract: null, ledger: new Ledger() });
+    return await manager.plan(pipeline, ['sites', 'calibrated', 'folded']).run(graph, { services, contract: null, ledger: new Ledger() });
   } finally {
     await executor.close();
   }
