@@ -1,4 +1,5 @@
 import { Command as Commander } from '@commander-js/extra-typings';
+import type { Runner } from './command.ts';
 import { defineCompile } from './commands/compile.ts';
 import { defineDoctor } from './commands/doctor.ts';
 import { defineEval } from './commands/eval.ts';
@@ -6,22 +7,7 @@ import { defineExplain } from './commands/explain.ts';
 import { defineInspect } from './commands/inspect.ts';
 import { defineOpt } from './commands/opt.ts';
 import { definePasses } from './commands/passes.ts';
-import type { TalkOptions, Terminal } from './terminal.ts';
 import { version } from './version.ts';
-
-export type Talk = TalkOptions;
-
-/** What a command works with. */
-export interface Io {
-  readonly terminal: Terminal;
-  readonly signal: AbortSignal;
-}
-
-/** The body of a command; it gives its exit code, or nothing for 0. */
-export type Command = (io: Io) => Promise<number | void>;
-
-/** Runs the body of a command; the bodies are imported when run, so that `--help` is quick. */
-export type Runner = (talk: Talk, command: Command) => Promise<void>;
 
 /** The command line of `qc`. It throws `CommanderError` for help, version and usage errors, and prints nothing for the last. */
 export function buildProgram(run: Runner): Commander {

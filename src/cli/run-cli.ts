@@ -4,7 +4,8 @@ import { suggestion } from '../../passes/infra/options.ts';
 import { startTemporaryRoot } from './temporary-root.ts';
 import { documentOf, exitCodeFor, problemsIn } from './errors.ts';
 import { watchSignals, type Signals } from './signals.ts';
-import { buildProgram, type Command, type Talk } from './program.ts';
+import type { Command, Talk } from './command.ts';
+import { buildProgram } from './program.ts';
 import { Terminal } from './terminal.ts';
 
 /** Runs one command line and gives its exit code; whatever goes wrong has been said on stderr, or as JSON on stdout. */

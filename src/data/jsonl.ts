@@ -4,7 +4,7 @@ import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
 import { arrayType, checkNames, fit, type ModelInput } from './fit.ts';
 import { fromNumbers } from './host-arrays.ts';
 import { atLine, type LineLocation, messageOf, readText } from './read-file.ts';
-import type { SampleOptions, Source } from './samples.ts';
+import type { SampleOptions, Source } from './source.ts';
 import { checkTokens, tokenizerFor } from './tokens.ts';
 
 /** One sample a line: `{"input_ids": [...]}` with further inputs by name, or `{"text": "..."}`. Lines are read when chosen. */

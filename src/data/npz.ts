@@ -5,7 +5,7 @@ import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
 import { checkNames, fit, type ModelInput } from './fit.ts';
 import { parseNpy } from './npy.ts';
 import { inData, messageOf, unreadable } from './read-file.ts';
-import type { SampleOptions, Source } from './samples.ts';
+import type { SampleOptions, Source } from './source.ts';
 import { checkTokens } from './tokens.ts';
 
 /** Arrays by input name, whose first axis counts the samples. A model with a fixed batch gets samples of that batch. */

@@ -1,42 +1,15 @@
 import { extname } from 'node:path';
 import { fail } from '../../ir/diagnostics.ts';
-import type { Feeds } from '../../passes/infra/executor.ts';
 import { choose } from './choose.ts';
-import type { ModelInput } from './fit.ts';
 import { jsonlSource } from './jsonl.ts';
 import { npzSource } from './npz.ts';
 import { inData } from './read-file.ts';
+import type { Sample, SampleOptions, Source } from './source.ts';
 import { textSource } from './text.ts';
-import type { TextTokenizer } from './tokenizer.ts';
 
 export type { ModelInput } from './fit.ts';
 
-/** Arrays by input name for one run of the model, of batch 1 unless the model's own batch is fixed otherwise. */
-export type Sample = Feeds;
-
-export interface SampleOptions {
-  /** `.txt`, `.jsonl` and `.npz` files. The windows of all texts come first, then the other samples, both in this order. */
-  readonly files: readonly string[];
-  /** Needed for text only. */
-  readonly tokenizer?: TextTokenizer | null;
-  /** Tokens of a sample: windows of text have exactly so many, lines of `.jsonl` at most; arrays of `.npz` stay as they are. */
-  readonly seq: number;
-  /** How many samples are wanted; all of them by default. */
-  readonly samples?: number;
-  /** Chooses the samples at random; without it they are the first ones. */
-  readonly seed?: number;
-  readonly addSpecialTokens?: boolean;
-  /** The inputs of the model's graph. */
-  readonly inputs: readonly ModelInput[];
-  /** The rows of the embedding table, if known. */
-  readonly vocabulary?: number | null;
-}
-
-/** What one kind of file gives: samples that are made when chosen, and a line on how many there are. */
-export interface Source {
-  readonly samples: readonly (() => Sample)[];
-  readonly summary: string;
-}
+export type { Sample, SampleOptions } from './source.ts';
 
 /** The samples in `files`, ready to feed. Fails rather than give fewer than asked for. */
 export async function loadSamples(options: SampleOptions): Promise<readonly Sample[]> {

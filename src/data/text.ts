@@ -1,6 +1,6 @@
 import { fit } from './fit.ts';
 import { inData, readText } from './read-file.ts';
-import type { SampleOptions, Source } from './samples.ts';
+import type { SampleOptions, Source } from './source.ts';
 import { checkTokens, tokenizerFor } from './tokens.ts';
 
 /** Windows of `seq` tokens, one after the other through all the texts; what is left at the end is dropped. */

@@ -1,5 +1,5 @@
 import { fail, type Location } from '../../ir/diagnostics.ts';
-import type { SampleOptions } from './samples.ts';
+import type { SampleOptions } from './source.ts';
 import type { TextTokenizer } from './tokenizer.ts';
 
 /** The tokenizer that text needs; QC2102 without one. */

@@ -1,6 +1,6 @@
 import { Option, type Command } from '@commander-js/extra-typings';
 import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
-import type { Runner } from '../program.ts';
+import type { Runner } from '../command.ts';
 
 /** `qc compile`. */
 export function defineCompile(program: Command, run: Runner): void {

@@ -1,6 +1,6 @@
 import type { Command } from '@commander-js/extra-typings';
 import { number, texts, whole } from '../arguments.ts';
-import type { Runner } from '../program.ts';
+import type { Runner } from '../command.ts';
 
 /** `qc eval`. */
 export function defineEval(program: Command, run: Runner): void {

@@ -1,6 +1,6 @@
 import type { Command } from '@commander-js/extra-typings';
 import { texts } from '../arguments.ts';
-import type { Runner } from '../program.ts';
+import type { Runner } from '../command.ts';
 
 /** `qc inspect`. */
 export function defineInspect(program: Command, run: Runner): void {

@@ -1,6 +1,6 @@
 import type { Command } from '@commander-js/extra-typings';
 import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
-import type { Runner } from '../program.ts';
+import type { Runner } from '../command.ts';
 
 /** `qc opt`. */
 export function defineOpt(program: Command, run: Runner): void {

@@ -4,7 +4,7 @@ import { formatPipeline, PassManager, passes, type PassCall } from '../../../pas
 import { compile } from '../../compile.ts';
 import { effectivePipeline } from '../../pipeline.ts';
 import { loadPlugins } from '../../plugins.ts';
-import type { Io } from '../program.ts';
+import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';
 import { dataOptions, type DataFlags } from './data.ts';
 import { checkOutput, defaultOutput } from './output.ts';

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { parseGraph } from '../../../ir/index.ts';
 import { runOnce } from '../../../passes/index.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
-import type { Io } from '../program.ts';
+import type { Io } from '../command.ts';
 import { bytesText } from '../tables.ts';
 
 /** One thing that was looked at. */

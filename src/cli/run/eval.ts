@@ -2,7 +2,7 @@ import { diagnostic, fail, type Diagnostic } from '../../../ir/index.ts';
 import { evaluate, type Comparison, type Evaluation } from '../../eval/compare.ts';
 import type { SiteError } from '../../eval/site-errors.ts';
 import { documentOf, exitCodeFor } from '../errors.ts';
-import type { Io } from '../program.ts';
+import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';
 import { shortened, table, type Colors } from '../tables.ts';
 

@@ -1,7 +1,7 @@
 import { codeEntry, codes, fail, type DiagnosticCode } from '../../../ir/index.ts';
 import { suggestion } from '../../../passes/index.ts';
 import { exitCodes } from '../errors.ts';
-import type { Io } from '../program.ts';
+import type { Io } from '../command.ts';
 import { passesCommand } from './passes.ts';
 
 /** Explains a code, or `pass NAME`. */

@@ -1,5 +1,5 @@
 import { inspect, type Inspection, type NamedType } from '../../inspect.ts';
-import type { Io } from '../program.ts';
+import type { Io } from '../command.ts';
 import { bytesText, countText } from '../tables.ts';
 
 /** Prints what a model holds. */

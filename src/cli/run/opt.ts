@@ -9,7 +9,7 @@ import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import { fileSpool } from '../../runtime/spool.ts';
 import { samplesFor } from '../../samples.ts';
 import { readStatistics } from '../../statistics-file.ts';
-import type { Io } from '../program.ts';
+import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';
 import { dataOptions, type DataFlags } from './data.ts';
 import { checkOutput } from './output.ts';

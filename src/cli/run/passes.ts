@@ -1,7 +1,7 @@
 import { targets } from '../../../codegen/index.ts';
 import { PassManager, passes, schemes, type Pass } from '../../../passes/index.ts';
 import { loadPlugins } from '../../plugins.ts';
-import type { Io } from '../program.ts';
+import type { Io } from '../command.ts';
 import { table, type Colors } from '../tables.ts';
 
 /** Lists passes, schemes and targets, or shows one pass. */

@@ -1,0 +1,30 @@
+import type { Feeds } from '../../passes/infra/executor.ts';
+import type { ModelInput } from './fit.ts';
+import type { TextTokenizer } from './tokenizer.ts';
+
+/** Arrays by input name for one run of the model, of batch 1 unless the model's own batch is fixed otherwise. */
+export type Sample = Feeds;
+
+export interface SampleOptions {
+  /** `.txt`, `.jsonl` and `.npz` files. The windows of all texts come first, then the other samples, both in this order. */
+  readonly files: readonly string[];
+  /** Needed for text only. */
+  readonly tokenizer?: TextTokenizer | null;
+  /** Tokens of a sample: windows of text have exactly so many, lines of `.jsonl` at most; arrays of `.npz` stay as they are. */
+  readonly seq: number;
+  /** How many samples are wanted; all of them by default. */
+  readonly samples?: number;
+  /** Chooses the samples at random; without it they are the first ones. */
+  readonly seed?: number;
+  readonly addSpecialTokens?: boolean;
+  /** The inputs of the model's graph. */
+  readonly inputs: readonly ModelInput[];
+  /** The rows of the embedding table, if known. */
+  readonly vocabulary?: number | null;
+}
+
+/** What one kind of file gives: samples that are made when chosen, and a line on how many there are. */
+export interface Source {
+  readonly samples: readonly (() => Sample)[];
+  readonly summary: string;
+}
