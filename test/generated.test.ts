@@ -1,0 +1,42 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { opHistory } from '../codegen/onnx/op-history.ts';
+import { opClasses } from '../ir/ops/generated.ts';
+import { irOpset } from '../ir/graph.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'qc-generated-'));
+beforeAll(() => {
+  execFileSync(process.execPath, ['node_modules/.bin/tsx', 'scripts/generate-ops.ts', folder], { stdio: 'pipe' });
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** The text but for layout: formatters may wrap it, and change quotes and trailing commas. */
+const bare = (path: string): string =>
+  readFileSync(path, 'utf8')
+    .replace(/\s+/g, '')
+    .replaceAll('"', "'")
+    .replace(/,(?=[\])}])/g, '')
+    .replace(/[;]/g, '');
+
+describe('what scripts/generate-ops.ts writes is what is committed', () => {
+  test.each(['ir/ops/generated.ts', 'codegen/onnx/op-history.ts'])('%s', (path) => {
+    const [made, committed] = [bare(join(folder, path)), bare(path)];
+    expect(made.length).toBeGreaterThan(10_000);
+    // Not toBe on all of it: the texts are too long to show.
+    const at = [...made].findIndex((c, i) => c !== committed[i]);
+    expect(at < 0 ? '' : made.slice(at, at + 200)).toBe(at < 0 ? '' : committed.slice(at, at + 200));
+    expect(made.length).toBe(committed.length);
+  });
+});
+
+test('every operator class is of the opset that the IR speaks, and known to the history', () => {
+  for (const [name, cls] of Object.entries(opClasses)) {
+    expect(cls.schema.op).toBe(name);
+    expect(cls.schema.since).toBeLessThanOrEqual(irOpset);
+    expect(opHistory[name]?.some((v) => v.since === cls.schema.since)).toBe(true);
+    expect(opHistory[name]!.findLast((v) => v.since <= irOpset)!.inputs).toBe(cls.schema.inputs.length);
+  }
+});

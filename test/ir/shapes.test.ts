@@ -1,0 +1,230 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { cloneGraph, inferTypes, parseGraph, type Graph, type Value } from '../../ir/index.ts';
+import { broadcast, divide, multiply, plus, productOf, reshaped, sameShape } from '../../ir/shapes/dims.ts';
+import { formatType, type Dim } from '../../ir/types.ts';
+import { runOnce, type Feeds } from '../../passes/index.ts';
+import { crosses } from '../../src/runtime/boundary.ts';
+import { fixtureData, fixtureNames, i64, openFixture, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
+
+const executor = plainExecutor();
+afterAll(() => executor.close());
+
+describe('extents', () => {
+  const symbols = { a: 2, b: 3, c: 5 };
+  const value = (d: Dim): number =>
+    String(d)
+      .split('*')
+      .reduce((n, p) => n * (symbols[p as 'a'] ?? Number(p)), 1);
+  const dim: fc.Arbitrary<number | string> = fc.oneof(
+    fc.integer({ min: 1, max: 12 }),
+    fc
+      .tuple(fc.integer({ min: 1, max: 4 }), fc.subarray(['a', 'b', 'c', 'a']))
+      .map(([n, s]) => (s.length === 0 ? n : [...(n === 1 ? [] : [String(n)]), ...s].sort().join('*'))),
+  );
+  test('multiply like the numbers they stand for, in any order', () =>
+    fc.assert(
+      fc.property(dim, dim, dim, (x, y, z) => {
+        expect(value(multiply(x, y))).toBe(value(x) * value(y));
+        expect(multiply(x, y)).toBe(multiply(y, x));
+        expect(multiply(multiply(x, y), z)).toBe(multiply(x, multiply(y, z)));
+        expect(multiply(x, 1)).toBe(multiply(1, x));
+      }),
+    ));
+  test('divide back what was multiplied, and are never rounded', () =>
+    fc.assert(
+      fc.property(dim, dim, (x, y) => {
+        expect(divide(multiply(x, y), y)).toBe(multiply(x, 1));
+        const q = divide(x, y);
+        if (q !== null) expect(value(q) * value(y)).toBe(value(x));
+      }),
+    ));
+  test('of which nothing is known give nothing', () => {
+    expect([
+      multiply(null, 2),
+      divide(2, null),
+      divide('a', 'b'),
+      divide(7, 2),
+      divide(1, 0),
+      plus('a', 'b'),
+      productOf(['a', null]),
+    ]).toEqual(new Array(7).fill(null));
+    expect([plus(0, 'a'), plus('a', 0), plus(2, 3), multiply('a', 0)]).toEqual(['a', 'a', 5, 0]);
+  });
+  test('broadcast as numpy does, a known extent winning over a symbol', () => {
+    expect(broadcast([3, 1], [4])).toEqual([3, 4]);
+    expect(broadcast(['n', 1, 8], ['n', 12, 8])).toEqual(['n', 12, 8]);
+    expect(broadcast(['n'], ['m'])).toEqual([null]);
+    expect(broadcast(['n'], [5])).toEqual([5]);
+    expect(broadcast([null], [1])).toEqual([null]);
+    expect(broadcast([], ['n', 2])).toEqual(['n', 2]);
+  });
+  test('reshape: 0 copies, -1 takes what is left', () => {
+    expect(reshaped(['b', 's', 64], [0, 0, 4, 16], false)).toEqual(['b', 's', 4, 16]);
+    expect(reshaped(['b', 's', 64], [0, -1, 4, 16], false)).toEqual(['b', 's', 4, 16]);
+    expect(reshaped(['b', 's', 64], [-1, 64], false)).toEqual(['b*s', 64]);
+    expect(reshaped([4, 0], [0, 4], true)).toEqual([0, 4]);
+    expect(reshaped(null, [-1, 64], false)).toEqual([null, 64]);
+    expect(reshaped(['b', 7], [2, -1], false)).toEqual([2, null]);
+  });
+  test('shapes are the same only when all of both is known', () => {
+    expect([sameShape(['a', 2], ['a', 2]), sameShape(['a', null], ['a', null]), sameShape(null, null), sameShape([2], [2, 1])]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+  });
+});
+
+const inferred = (text: string): string => {
+  const graph = parseGraph(text);
+  inferTypes(graph);
+  return graph.outputs.map((v) => (v.type ? formatType(v.type) : 'nothing')).join(' ');
+};
+
+describe('inference', () => {
+  test.each([
+    ['broadcasts', 'graph @g(%x: f32[b,1,8], %y: f32[s,8]) { %z = Add(%x, %y) return %z }', 'f32[b,s,8]'],
+    [
+      'takes all operands of a variadic operator',
+      'graph @g(%x: f32[1], %y: f32[1], %z: f32[3]) { %m = Max(%x, %y, %z) return %m }',
+      'f32[3]',
+    ],
+    ['compares to bool', 'graph @g(%x: f32[b,8]) { %z = Less(%x, %x) return %z }', 'bool[b,8]'],
+    [
+      'multiplies matrices, batches broadcast',
+      'graph @g(%x: f32[b,1,s,8], %w: f32[4,8,n]) { %z = MatMul(%x, %w) return %z }',
+      'f32[b,4,s,n]',
+    ],
+    [
+      'follows Shape, Gather, Concat into Reshape',
+      `graph @g(%x: f32[b,s,64]) {
+      const %i0: i64[] = [0] const %i1: i64[] = [1] const %a: i64[1] = [0] const %h: i64[1] = [4] const %r: i64[1] = [-1]
+      %sh = Shape(%x) %b = Gather(%sh, %i0) %s = Gather(%sh, %i1) %b1 = Unsqueeze(%b, %a) %s1 = Unsqueeze(%s, %a)
+      %t = Concat(%b1, %s1, %h, %r) {axis = 0} %y = Reshape(%x, %t) return %y }`,
+      'f32[b,s,4,16]',
+    ],
+    [
+      'multiplies extents',
+      `graph @g(%x: f32[b,s,64]) {
+      const %i0: i64[1] = [0] const %i1: i64[1] = [1] const %c: i64[1] = [-1]
+      %sh = Shape(%x) %b = Gather(%sh, %i0) %s = Gather(%sh, %i1) %n = Mul(%b, %s) %t = Concat(%n, %c) {axis = 0} %y = Reshape(%x, %t) return %y }`,
+      'f32[b*s,64]',
+    ],
+    ['does not take -n for n', `graph @g(%x: f32[6]) { const %i: i64[1] = [-2] %n = Neg(%i) %y = ConstantOfShape(%n) return %y }`, 'f32'],
+    [
+      'does not take the root of n for n',
+      `graph @g(%x: f32[64]) { %s = Shape(%x) %f = Cast(%s) {to = 1} %r = Sqrt(%f) %n = Cast(%r) {to = 7} %y = ConstantOfShape(%n) return %y }`,
+      'f32',
+    ],
+    [
+      'reduces',
+      'graph @g(%x: f32[b,s,8]) { const %a: i64[1] = [-1] %y = ReduceMean(%x, %a) %z = ReduceSum(%x, %a) {keepdims = 0} %w = ReduceMax(%x) {keepdims = 0} return %y, %z, %w }',
+      'f32[b,s,1] f32[b,s] f32[]',
+    ],
+    [
+      'reduces over everything when no axis is listed',
+      'graph @g(%x: f32[b,8]) { const %a: i64[0] = [] %y = ReduceSum(%x, %a) {keepdims = 0} %z = ReduceSum(%x, %a) {keepdims = 0, noop_with_empty_axes = 1} return %y, %z }',
+      'f32[] f32[b,8]',
+    ],
+    [
+      'does not guess axes that it does not know',
+      'graph @g(%x: f32[b,8], %a: i64[1]) { %y = ReduceSum(%x, %a) const %i: i64[1] = [0] const %e: i64[1] = [2] %z = Slice(%x, %i, %e, %a) return %y, %z }',
+      'f32 f32',
+    ],
+    [
+      'turns',
+      'graph @g(%x: f32[a,b,c]) { %y = Transpose(%x) %z = Transpose(%x) {perm = [0, 2, 1]} return %y, %z }',
+      'f32[c,b,a] f32[a,c,b]',
+    ],
+    [
+      'splits',
+      'graph @g(%x: f32[b,192]) { %q, %k, %v = Split(%x) {axis = -1, num_outputs = 3} const %n: i64[2] = [64, 128] %s, %t = Split(%x, %n) {axis = 1} return %q, %k, %v, %s, %t }',
+      'f32[b,64] f32[b,64] f32[b,64] f32[b,64] f32[b,128]',
+    ],
+    [
+      'flattens and squeezes',
+      'graph @g(%x: f32[a,1,b]) { const %i: i64[1] = [1] %y = Flatten(%x) {axis = 2} %z = Squeeze(%x, %i) return %y, %z }',
+      'f32[a,b] f32[a,b]',
+    ],
+    [
+      'gives Attention the extents of the query and the channels of the values',
+      'graph @g(%q: f32[b,s,32], %k: f32[b,t,16], %v: f32[b,t,8]) { %y = Attention(%q, %k, %v) {q_num_heads = 4, kv_num_heads = 2} return %y }',
+      'f32[b,s,16]',
+    ],
+    [
+      'gives an unknown extent one name all the way down',
+      'graph @g(%n: i64[]) { const %o: i64[] = [0] const %i: i64[] = [1] %z = Range(%o, %n, %i) %u = Neg(%z) %w = Range(%o, %n, %i) return %z, %u, %w }',
+      'i64[?1] i64[?1] i64[?2]',
+    ],
+    ['names unnamed extents of inputs', 'graph @g(%x: f32[?,8]) { %y = Relu(%x) return %y }', 'f32[x_0,8]'],
+    [
+      'says nothing of an operator that it does not know',
+      'graph @g(%x: f32[2]) { %y = com.example.Odd(%x) %z = Relu(%y) return %z }',
+      'nothing',
+    ],
+    ['keeps what is known already', 'graph @g(%x: f32[2]) { %y: f32[N,7] = com.example.Odd(%x) %z = Relu(%y) return %z }', 'f32[N,7]'],
+  ])('%s', (_, text, expected) => expect(inferred(text)).toBe(expected));
+  test('is idempotent', () => {
+    const graph = openFixture('gpt2-tiny-op17');
+    const shapes = (): readonly string[] => [...graph.nodes].flatMap((n) => n.outputs.map((o) => (o.type ? formatType(o.type) : '-')));
+    inferTypes(graph);
+    const once = shapes();
+    inferTypes(graph);
+    expect(shapes()).toEqual(once);
+  });
+});
+
+/** What a symbolic extent is, given what its symbols are; a symbol that is not bound yet is bound to what it must be. */
+function extentOf(d: Dim, real: number, bound: Map<string, number>): number | null {
+  if (typeof d !== 'string') return d;
+  const symbols = d.split('*').filter((p) => !/^\d+$/.test(p));
+  const open = symbols.filter((s) => !bound.has(s));
+  if (open.length === 1 && symbols.length === 1)
+    bound.set(open[0]!, real / d.split('*').reduce((n, p) => n * (/^\d+$/.test(p) ? Number(p) : 1), 1));
+  else if (open.length > 0) return null;
+  return d.split('*').reduce((n, p) => n * (bound.get(p) ?? Number(p)), 1);
+}
+
+/** Runs a graph with every value as an output, and lists the values whose inferred type is not the real one. */
+async function disagreements(graph: Graph, feeds: Feeds): Promise<{ readonly wrong: readonly string[]; readonly checked: number }> {
+  inferTypes(graph);
+  const values: readonly Value[] = [...graph.nodes].flatMap((n) => n.outputs);
+  const known = values.filter((v) => v.type !== null && crosses(v.type.dtype));
+  const copy = cloneGraph(graph);
+  copy.outputs.length = 0;
+  for (const v of known) copy.addOutput(valueNamed(copy, v.name));
+  const real = await runOnce(executor, copy, feeds);
+  const bound = new Map<string, number>();
+  for (const input of graph.inputs) input.type!.shape!.forEach((d, i) => extentOf(d, feeds[input.name]!.shape[i]!, bound));
+  const wrong = known.flatMap((v) => {
+    const { dtype, shape } = real[v.name]!;
+    const claimed = v.type!;
+    const fits =
+      claimed.shape === null ||
+      (claimed.shape.length === shape.length && claimed.shape.every((d, i) => (extentOf(d, shape[i]!, bound) ?? shape[i]) === shape[i]));
+    return claimed.dtype === dtype && fits
+      ? []
+      : [`${v.producer!.op} %${v.name}: inferred ${formatType(claimed)}, really ${dtype}[${shape.join()}]`];
+  });
+  return { wrong, checked: known.length };
+}
+
+describe('what is inferred on exported models is what ONNX Runtime gives', () => {
+  test.each(fixtureNames)('%s, before and after raising', async (name) => {
+    const graph = openFixture(name);
+    const { feeds } = fixtureData(name);
+    const total = [...graph.nodes].flatMap((n) => n.outputs).length;
+    const before = await disagreements(graph, feeds);
+    expect(before.wrong).toEqual([]);
+    expect(before.checked).toBeGreaterThan(total * 0.95);
+    await runPipeline(executor, graph, 'raise,fold-constants');
+    expect((await disagreements(graph, feeds)).wrong).toEqual([]);
+  });
+  test('and with other extents as well', async () => {
+    const feeds = { input_ids: i64([3, 5], new Array<number>(15).fill(7)), attention_mask: i64([3, 5], new Array<number>(15).fill(1)) };
+    for (const name of ['opt-tiny-op13', 'gpt2-tiny-op17'] as const)
+      expect((await disagreements(openFixture(name), feeds)).wrong).toEqual([]);
+  });
+});

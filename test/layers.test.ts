@@ -1,0 +1,114 @@
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { Project } from 'ts-morph';
+
+interface Import {
+  /** The importing file, from the root of the repository. */
+  readonly from: string;
+  /** A file of ours, or the name of a package. */
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+const root = process.cwd();
+const project = new Project({ skipAddingFilesFromTsConfig: true });
+project.addSourceFilesAtPaths(['ir/**/*.ts', 'passes/**/*.ts', 'codegen/**/*.ts', 'src/**/*.ts', 'src/**/*.mjs']);
+
+const imports: readonly Import[] = project.getSourceFiles().flatMap((file) => {
+  const from = relative(root, file.getFilePath());
+  const resolved = (specifier: string): string =>
+    specifier.startsWith('.') ? join(dirname(from), specifier) : specifier.replace(/^node:/, 'node:');
+  const dynamic = [...file.getFullText().matchAll(/\bimport\('([^']+)'\)/g)].map((m) => ({ from, to: resolved(m[1]!), typeOnly: false }));
+  return [
+    ...file.getImportDeclarations().map((d) => {
+      const named = d.getNamedImports();
+      const typeOnly =
+        d.isTypeOnly() || (named.length > 0 && !d.getDefaultImport() && !d.getNamespaceImport() && named.every((n) => n.isTypeOnly()));
+      return { from, to: resolved(d.getModuleSpecifierValue()), typeOnly };
+    }),
+    ...file
+      .getExportDeclarations()
+      .flatMap((d) =>
+        d.getModuleSpecifierValue() === undefined ? [] : [{ from, to: resolved(d.getModuleSpecifierValue()!), typeOnly: d.isTypeOnly() }],
+      ),
+    ...dynamic,
+  ];
+});
+const folderOf = (path: string): string => path.split('/')[0]!;
+const isOurs = (i: Import): boolean =>
+  ['ir', 'passes', 'codegen', 'src', 'test', 'scripts', 'examples', 'bench'].includes(folderOf(i.to)) && i.to.includes('/');
+const shown = (list: readonly Import[]): readonly string[] => list.map((i) => `${i.from} imports ${i.to}`);
+const from = (folder: string): readonly Import[] => imports.filter((i) => folderOf(i.from) === folder);
+
+describe('imports go one way', () => {
+  test('there is something to look at', () => {
+    expect(imports.length).toBeGreaterThan(400);
+    for (const folder of ['ir', 'passes', 'codegen', 'src']) expect(from(folder).length).toBeGreaterThan(30);
+  });
+  test.each([
+    ['ir', ['ir']],
+    ['passes', ['passes', 'ir']],
+    ['codegen', ['codegen', 'ir']],
+    ['src', ['src', 'ir', 'passes', 'codegen']],
+  ])('%s imports of ours only %p', (folder, allowed) => {
+    expect(shown(from(folder).filter((i) => isOurs(i) && !allowed.includes(folderOf(i.to))))).toEqual([]);
+  });
+  test('no folder at the top depends on itself through others', () => {
+    const arrows = new Map<string, Set<string>>();
+    for (const i of imports.filter(isOurs))
+      if (folderOf(i.from) !== folderOf(i.to))
+        arrows.set(folderOf(i.from), (arrows.get(folderOf(i.from)) ?? new Set()).add(folderOf(i.to)));
+    const reaches = (at: string, seen: readonly string[]): readonly string[] =>
+      [...(arrows.get(at) ?? [])].flatMap((to) => (seen.includes(to) ? [[...seen, to].join(' -> ')] : reaches(to, [...seen, to])));
+    expect([...arrows.keys()].flatMap((folder) => reaches(folder, [folder]))).toEqual([]);
+  });
+});
+
+describe('packages have their places', () => {
+  const importers = (name: RegExp): readonly Import[] => imports.filter((i) => name.test(i.to) && !isOurs(i));
+  test('protobufjs is known to codegen/onnx/proto.ts alone', () => {
+    expect([
+      ...new Set(
+        importers(/^protobufjs/)
+          .filter((i) => !i.typeOnly)
+          .map((i) => i.from),
+      ),
+    ]).toEqual(['codegen/onnx/proto.ts']);
+    expect(shown(importers(/^protobufjs|^onnx-proto|^long$/).filter((i) => folderOf(i.from) !== 'codegen'))).toEqual([]);
+  });
+  test('onnxruntime-node is known to src/runtime alone', () => {
+    const found = importers(/^onnxruntime/);
+    expect(found.length).toBeGreaterThan(0);
+    expect(shown(found.filter((i) => !i.from.startsWith('src/runtime/')))).toEqual([]);
+  });
+  test('ir and passes touch no files, no processes, no network', () => {
+    expect(shown(imports.filter((i) => ['ir', 'passes'].includes(folderOf(i.from)) && i.to.startsWith('node:')))).toEqual([]);
+  });
+  test('ir needs no package at all, and passes one for k-means', () => {
+    const packages = (folder: string): readonly string[] => [
+      ...new Set(
+        from(folder)
+          .filter((i) => !isOurs(i))
+          .map((i) => i.to),
+      ),
+    ];
+    expect(packages('ir')).toEqual([]);
+    expect(packages('passes')).toEqual(['ml-kmeans']);
+  });
+  test('ts-morph is no part of the product', () => expect(shown(importers(/^ts-morph/))).toEqual([]));
+});
+
+test('no file depends on itself through value imports', () => {
+  const arrows = new Map<string, string[]>();
+  for (const i of imports) if (isOurs(i) && !i.typeOnly) arrows.set(i.from, [...(arrows.get(i.from) ?? []), i.to]);
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (file: string, path: readonly string[]): void => {
+    if (path.includes(file)) return void cycles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+    if (done.has(file)) return;
+    for (const to of arrows.get(file) ?? []) visit(to, [...path, file]);
+    done.add(file);
+  };
+  for (const file of arrows.keys()) visit(file, []);
+  expect(cycles).toEqual([]);
+});

@@ -1,0 +1,231 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { codeRange, parseGraph, sites, statisticsAt, type Graph } from '../../ir/index.ts';
+import { runOnce, schemeNamed, type Feeds } from '../../passes/index.ts';
+import { centred, thresholds, widths } from '../../passes/os-plus/candidates.ts';
+import { lossGraph, lossRegion, names } from '../../passes/os-plus/loss-graph.ts';
+import { thresholdFeeds } from '../../passes/os-plus/search.ts';
+import { elements, f32, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
+import { maskedSamples, subject } from './zoo.ts';
+
+const executor = plainExecutor();
+afterAll(() => executor.close());
+
+const channels = 4;
+const outputs = 3;
+/** Channel 1 is wide and far from zero. */
+const graphOf = (): Graph =>
+  parseGraph(`graph @norm(%x: f32[B,S,4], %attention_mask: i64[B,S]) {
+    const %g: f32[4] = [1.0, 9.0, 0.5, 2.0]
+    const %b: f32[4] = [0.3, 6.0, 0.0, -1.0]
+    const %w: f32[4,3] = random 7
+    const %wh: f32[3,2] = random 8
+    %h: f32[B,S,4] = LayerNormalization(%x, %g, %b)
+    %o: f32[B,S,4] = qc.Observer(%h) {key = "h"}
+    %s: f32[B,S,4] = qc.Site(%o) {key = "h", role = "norm"}
+    %p: f32[B,S,3] = MatMul(%s, %w)
+    %kept: f32[B,S] = Cast(%attention_mask) {to = 1}
+    %n: f32[] = ReduceSum(%kept) {keepdims = 0}
+    %r: f32[B,S,3] = Relu(%p)
+    %y: f32[B,S,2] = MatMul(%r, %wh)
+    return %y, %n
+  }`);
+const samples: readonly Feeds[] = [0, 1].map((s) => ({
+  x: f32(
+    [1, 5, channels],
+    Array.from({ length: 5 * channels }, (_, i) => Math.sin(i * i * 0.7 + s)),
+  ),
+  attention_mask: { dtype: 'i64', shape: [1, 5], data: BigInt64Array.from([1n, 1n, 1n, 1n, s === 1 ? 0n : 1n]) },
+}));
+
+const f = Math.fround;
+/**
+ * A quantizer by the formulas of methods 2.4. Values and scales are rounded to f32 where ONNX Runtime rounds them, since the ends of
+ * a range (-t, t) in an odd number of steps lie half-way between two codes.
+ */
+function quantizer(low: number, high: number, bits: number, symmetric: boolean): (x: number) => number {
+  const { min, max } = codeRange(bits, symmetric);
+  const [lo, hi] = [Math.min(low, 0), Math.max(high, 0)];
+  const even = (v: number): number => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
+  const scale = f(symmetric ? Math.max(-lo, hi) / max : (hi - lo) / (max - min));
+  const zero = symmetric ? 0 : Math.min(Math.max(min - even(lo / scale), min), max);
+  return (x) => (Math.min(Math.max(even(f(x / scale)) + zero, min), max) - zero) * scale;
+}
+
+interface Case {
+  readonly scheme: string;
+  readonly bits: number;
+  readonly symmetric: boolean;
+  readonly wholeWeight: boolean;
+}
+const cases: readonly Case[] = [
+  { scheme: 'w4a4', bits: 4, symmetric: false, wholeWeight: false },
+  { scheme: 'os+-int6', bits: 6, symmetric: false, wholeWeight: false },
+  { scheme: 'os+-int8', bits: 8, symmetric: true, wholeWeight: true },
+];
+
+/** The loss of one threshold by plain arithmetic: the mean over tokens that count of the squared error of x W. */
+function plainLoss(
+  t: number,
+  h: readonly (readonly number[])[],
+  w: Float32Array,
+  z: readonly number[],
+  half: readonly number[],
+  c: Case,
+): number {
+  const s = half.map((x) => f(Math.max(1, x / t)));
+  const scaled = Array.from(w, (x, i) => f(x * s[Math.floor(i / outputs)]!));
+  const column = (k: number): number[] => scaled.filter((_, i) => i % outputs === k);
+  const quantizeWeight = Array.from({ length: outputs }, (_, k) => {
+    const values = c.wholeWeight ? scaled : column(k);
+    return quantizer(Math.min(...values), Math.max(...values), c.bits, c.symmetric);
+  });
+  const quantizeInput = quantizer(-t, t, c.bits, c.symmetric);
+  let sum = 0;
+  for (const x of h) {
+    for (let k = 0; k < outputs; k++) {
+      let [exact, rounded] = [0, 0];
+      x.forEach((v, j) => {
+        const weight = w[j * outputs + k]!;
+        exact += v * weight;
+        rounded += quantizeInput(f(f(v - f(z[j]!)) / s[j]!)) * quantizeWeight[k]!(scaled[j * outputs + k]!) + z[j]! * weight;
+      });
+      sum += (exact - rounded) ** 2;
+    }
+  }
+  return sum / h.length;
+}
+
+describe.each(cases)('the search with $scheme', (c) => {
+  const prepared = async () => {
+    const graph = graphOf();
+    await runPipeline(executor, graph, 'calibrate', { facts: ['observed'], samples });
+    const site = sites(graph)[0]!;
+    const { range } = statisticsAt(site)!;
+    const z = Array.from(range.max, (hi, j) => (hi + range.min[j]!) / 2);
+    const half = Array.from(range.max, (hi, j) => hi - z[j]!);
+    // The tokens that the mask keeps.
+    const rows: number[][] = [];
+    const every: Float32Array[] = [];
+    for (const sample of samples) {
+      const copy = parseGraph(
+        `graph @h(%x: f32[B,S,4]) { const %g: f32[4] = [1.0, 9.0, 0.5, 2.0] const %b: f32[4] = [0.3, 6.0, 0.0, -1.0] %h: f32[B,S,4] = LayerNormalization(%x, %g, %b) return %h }`,
+      );
+      const h = elements(await runOnce(executor, copy, { x: sample['x']! }), 'h');
+      every.push(h);
+      for (let t = 0; t < 5; t++)
+        if (Number(sample['attention_mask']!.data[t]) === 1) rows.push([...h.subarray(t * channels, (t + 1) * channels)]);
+    }
+    return { graph, site, range, z, half, rows, every, w: Float32Array.from(elementsOf(graph)) };
+  };
+  const elementsOf = (graph: Graph): Float32Array => new Float32Array(valueNamed(graph, 'w').constant!.bytes().slice().buffer);
+
+  test('measures what plain arithmetic measures', async () => {
+    const { graph, site, range, z, half, rows, every, w } = await prepared();
+    const scheme = schemeNamed(c.scheme);
+    const at = centred(range, true);
+    expect([...at.centre]).toEqual(z);
+    const activation = { ...scheme.activations.norm!, block: 0 };
+    const loss = lossGraph(
+      lossRegion(graph, site),
+      site,
+      { centre: at.centre, activation, weights: scheme.weights, groups: [channels], masked: true },
+      graph.opsets,
+    );
+    for (const t of [9, 4, 2.5, 1.2]) {
+      let sum = 0;
+      for (const [i, sample] of samples.entries()) {
+        const tokens = f32([1, 5], Array.from(sample['attention_mask']!.data, Number));
+        const out = await runOnce(executor, loss, {
+          [names.x]: f32([1, 5, channels], every[i]!),
+          [names.tokens]: tokens,
+          ...thresholdFeeds(t, at, range, activation, [channels]),
+        });
+        sum += Number(out[names.loss]!.data[0]);
+      }
+      const expected = plainLoss(t, rows, w, z, half, c);
+      expect(Math.abs(sum / rows.length - expected)).toBeLessThan(1e-3 * expected + 1e-7);
+    }
+  });
+
+  test('chooses what brute force chooses', async () => {
+    const { graph, half, rows, w, z } = await prepared();
+    await runPipeline(executor, graph, `os+{scheme=${c.scheme} steps=40 low=0.5}`, { facts: ['calibrated', 'folded'], samples });
+    const widest = Math.max(...half);
+    const candidates = Array.from({ length: 41 }, (_, k) => widest - (k * (widest - 0.5)) / 40);
+    const losses = candidates.map((t) => plainLoss(t, rows, w, z, half, c));
+    const best = losses.indexOf(Math.min(...losses));
+    // What the site's widest channel shrank to is the threshold.
+    const chosen = Math.max(...statisticsAt(sites(graph)[0]!)!.range.max);
+    const nearest = candidates.findIndex((t) => Math.abs(t - chosen) < 1e-3);
+    expect(losses[nearest]!).toBeLessThanOrEqual(losses[best]! * (1 + 1e-4));
+    expect(best).toBeGreaterThan(0);
+  });
+});
+
+describe('the region of the loss', () => {
+  test('is the whole attention for query, key and value, and the product alone for the MLP', async () => {
+    const graph = subject('pre-LN block').open();
+    await runPipeline(executor, graph, 'raise,mark-sites,observe', {});
+    const [attention, mlp] = sites(graph)
+      .filter((s) => s.role === 'norm')
+      .map((s) => lossRegion(graph, s)) as [ReturnType<typeof lossRegion>, ReturnType<typeof lossRegion>];
+    expect([attention.linears.length, attention.results.map((v) => v.name), attention.others.map((v) => v.name)]).toEqual([
+      3,
+      ['c'],
+      ['mask'],
+    ]);
+    expect([mlp.linears.length, mlp.results.map((v) => v.producer!.op), mlp.others]).toEqual([1, ['MatMul'], []]);
+  });
+  test('without quantizers loses nothing at any threshold', async () => {
+    const graph = subject('pre-LN block').open();
+    await runPipeline(executor, graph, 'raise,mark-sites,observe,calibrate', { samples: maskedSamples });
+    const site = sites(graph)[0]!;
+    const region = lossRegion(graph, site);
+    const { range } = statisticsAt(site)!;
+    const at = centred(range, true);
+    const loss = lossGraph(region, site, { centre: at.centre, activation: null, weights: null, groups: [16], masked: false }, graph.opsets);
+    const x = f32(
+      [2, 6, 16],
+      Array.from({ length: 192 }, (_, i) => Math.sin(i) * 3),
+    );
+    const out = await runOnce(executor, loss, {
+      [names.x]: x,
+      mask: f32([2, 1, 6, 6], new Float32Array(72)),
+      ...thresholdFeeds(2, at, range, null, [16]),
+    });
+    expect(Number(out[names.loss]!.data[0])).toBeLessThan(1e-6);
+  });
+});
+
+describe('candidates', () => {
+  test('descend from the widest channel to the lowest threshold, in at least 100 steps', () => {
+    const found = thresholds(Float64Array.of(3, 11, 5), 1, null, 11);
+    expect([found.length, found[0], found.at(-1), found[1]]).toEqual([101, 11, 1, 10.9]);
+    expect(thresholds(Float64Array.of(3, 101), 1, null, 101)).toHaveLength(203);
+    expect(thresholds(Float64Array.of(3, 11), 1, 4, 11)).toEqual([11, 8.5, 6, 3.5, 1]);
+  });
+  test('are none where the widest channel is narrow already, and one where it is just as wide', () => {
+    expect(thresholds(Float64Array.of(0.5), 1, null, 0.5)).toEqual([]);
+    expect(thresholds(Float64Array.of(1), 1, null, 1)).toEqual([1]);
+  });
+  test('shrink only channels that are wider than the threshold', () => expect([...widths(Float64Array.of(1, 4, 2), 2)]).toEqual([1, 2, 1]));
+  test('a centre is the middle of the range, or zero without shift', () => {
+    const range = { min: Float32Array.of(-1, 2), max: Float32Array.of(3, 10) };
+    expect([[...centred(range, true).centre], [...centred(range, true).half]]).toEqual([
+      [1, 6],
+      [2, 4],
+    ]);
+    expect([[...centred(range, false).centre], [...centred(range, false).half]]).toEqual([
+      [0, 0],
+      [3, 10],
+    ]);
+  });
+});
+
+test('without data there is nothing to search with, and that is said', async () => {
+  const graph = graphOf();
+  await runPipeline(executor, graph, 'calibrate', { facts: ['observed'], samples });
+  await expect(runPipeline(executor, graph, 'os+', { facts: ['calibrated', 'folded'], samples: null })).rejects.toMatchObject({
+    code: 'QC2101',
+  });
+});
