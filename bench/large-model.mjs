@@ -19,7 +19,11 @@ function model() {
   let value = graph.addInput('x', tensorType('f32', ['batch', width]));
   for (let layer = 0; layer < layers; layer++) {
     const weight = lazy('f32', [width, width], () => new Float32Array(width * width).fill(layer / width));
-    const node = new Node({ op: 'MatMul', inputs: [value, graph.addConstant(`w${layer}`, weight)], results: [{ name: `h${layer}`, type: value.type }] });
+    const node = new Node({
+      op: 'MatMul',
+      inputs: [value, graph.addConstant(`w${layer}`, weight)],
+      results: [{ name: `h${layer}`, type: value.type }],
+    });
     value = graph.append(node).output;
   }
   graph.addOutput(value);
@@ -43,7 +47,9 @@ if (step !== undefined && folder !== undefined) {
   const scratch = mkdtempSync(join(tmpdir(), 'qc-bench-'));
   try {
     for (const name of Object.keys(steps)) {
-      const { seconds, peak } = JSON.parse(execFileSync(process.execPath, [fileURLToPath(import.meta.url), name, scratch], { encoding: 'utf8' }));
+      const { seconds, peak } = JSON.parse(
+        execFileSync(process.execPath, [fileURLToPath(import.meta.url), name, scratch], { encoding: 'utf8' }),
+      );
       console.log(`${name.padEnd(10)} ${seconds.toFixed(2)} s, peak memory ${peak.toFixed(0)} MB`);
     }
     const cli = fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url));

@@ -25,7 +25,8 @@ export const identity = (size: number): ChannelTransform => ({ size, perm: null,
 /** `y[i] = x[order[i]]`: the RPTQ form. */
 export function permutation(order: ArrayLike<number>): ChannelTransform {
   const perm = Uint32Array.from(order);
-  if (new Set(perm).size !== perm.length || perm.some((p) => p >= perm.length)) fail('QC1101', `not a permutation of ${perm.length} channels`);
+  if (new Set(perm).size !== perm.length || perm.some((p) => p >= perm.length))
+    fail('QC1101', `not a permutation of ${perm.length} channels`);
   return simplify({ size: perm.length, perm, scale: null, shift: null });
 }
 
@@ -127,7 +128,11 @@ export function apply(t: ChannelTransform, data: Float32Array, shape: readonly n
 }
 
 /** The interval of every channel after `t`, given the interval before it. */
-export function applyToRange(t: ChannelTransform, min: Float32Array, max: Float32Array): { readonly min: Float32Array; readonly max: Float32Array } {
+export function applyToRange(
+  t: ChannelTransform,
+  min: Float32Array,
+  max: Float32Array,
+): { readonly min: Float32Array; readonly max: Float32Array } {
   const ends = (v: Float32Array) => apply(t, v, [t.size], 0);
   const [a, b] = [ends(min), ends(max)];
   return { min: a.map((x, i) => Math.min(x, b[i]!)), max: a.map((x, i) => Math.max(x, b[i]!)) };

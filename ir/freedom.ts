@@ -35,7 +35,8 @@ export function admits(f: Freedom, t: ChannelTransform): boolean {
   for (let i = 0; i < t.size; i++) {
     if (f.cells && f.cells[permAt(t, i)] !== f.cells[i]) return false;
     const leader = f.leaders?.[i] ?? i;
-    if (permAt(t, i) - i !== permAt(t, leader) - leader || scaleAt(t, i) !== scaleAt(t, leader) || shiftAt(t, i) !== shiftAt(t, leader)) return false;
+    if (permAt(t, i) - i !== permAt(t, leader) - leader || scaleAt(t, i) !== scaleAt(t, leader) || shiftAt(t, i) !== shiftAt(t, leader))
+      return false;
   }
   return true;
 }

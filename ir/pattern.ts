@@ -15,7 +15,8 @@ type Flat<T> = { [K in keyof T]: T[K] };
 type InputName<S extends OpClass> = S['schema']['inputs'][number]['name'];
 type InputsFor<S extends OpClass> = { readonly [K in InputName<S>]?: Pattern<unknown> };
 
-const bind = (into: Bindings, name: string, found: unknown): boolean => (name in into ? into[name] === found : ((into[name] = found), true));
+const bind = (into: Bindings, name: string, found: unknown): boolean =>
+  name in into ? into[name] === found : ((into[name] = found), true);
 
 /** Any value. The same name twice must meet the same value. */
 export const any = <K extends string>(name: K): Pattern<{ [P in K]: Value }> => ({ match: (v, into) => v !== null && bind(into, name, v) });

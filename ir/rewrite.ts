@@ -34,7 +34,7 @@ export interface FixpointOptions {
 export function rewriteToFixpoint(graph: Graph, rules: readonly RewriteRule[], options: FixpointOptions = {}): ReadonlyMap<string, number> {
   const fired = new Map<string, number>();
   let left = options.limit ?? 1000 + 50 * graph.size;
-  for (let again = true; again; ) {
+  for (let again = true; again;) {
     again = false;
     for (const node of graph.nodes) {
       const name = fireOne(graph, node, rules, options);

@@ -14,13 +14,21 @@ export function markSite(graph: Graph, value: Value, uses: readonly Use[], role:
     op: Site.schema.op,
     inputs: [value],
     results: [{ name: graph.freshName(value.name), type: value.type }],
-    attributes: { key: string(value.name), role: string(role) },
+    attributes: { key: string(freshKey(value)), role: string(role) },
     loc: value.producer?.loc ?? { kind: 'unknown' },
   });
   if (value.producer) graph.insertAfter(value.producer, node);
   else graph.prepend(node);
   for (const use of uses) graph.setInput(use.node, use.index, node.output);
   return new Site(node);
+}
+
+/** The name of the value, numbered when it has a site already: one that an Attention reads as key and as value has two. */
+function freshKey(value: Value): string {
+  const taken = new Set([...value.uses].map((u) => viewAs(Site, u.node)?.key));
+  let key = value.name;
+  for (let i = 2; taken.has(key); i++) key = `${value.name}.${i}`;
+  return key;
 }
 
 /** The number of channels at a site, or null when nothing is known of the shape. */

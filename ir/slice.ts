@@ -51,7 +51,11 @@ export function sliceOf(graph: Graph, nodes: readonly Node[]): Slice {
 }
 
 /** The nodes of a slice as a graph of their own, which shares the tensors. `outputs` default to the slice's. */
-export function extract(name: string, slice: Slice, outputs: readonly Value[] = slice.outputs): { readonly graph: Graph; readonly twin: ReadonlyMap<Value, Value> } {
+export function extract(
+  name: string,
+  slice: Slice,
+  outputs: readonly Value[] = slice.outputs,
+): { readonly graph: Graph; readonly twin: ReadonlyMap<Value, Value> } {
   const root = rootOf(slice);
   const graph = new Graph(name);
   if (root) for (const [domain, version] of root.opsets) graph.opsets.set(domain, version);

@@ -20,7 +20,17 @@ export interface Tensor {
   readonly chunks?: (size: number) => Iterable<Uint8Array>;
 }
 
-type Typed = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array;
+type Typed =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array;
 
 const asBytes = (data: Typed): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
@@ -66,7 +76,8 @@ export interface FileRange {
 /** A constant in a range of a file, which `read` opens and reads when asked. */
 export function inFile(dtype: DType, shape: readonly number[], at: FileRange, read: (at: FileRange) => Uint8Array): Tensor {
   function* chunks(size: number): Generator<Uint8Array> {
-    for (let start = 0; start < at.length; start += size) yield read({ ...at, offset: at.offset + start, length: Math.min(size, at.length - start) });
+    for (let start = 0; start < at.length; start += size)
+      yield read({ ...at, offset: at.offset + start, length: Math.min(size, at.length - start) });
   }
   return { dtype, shape, origin: { kind: 'file', ...at }, bytes: () => checked(dtype, shape, read(at)), chunks };
 }
@@ -146,7 +157,10 @@ export function integers(t: Tensor): number[] {
 /** The elements of an i64 or u64 tensor, exactly. */
 export function bigIntegers(t: Tensor): bigint[] {
   const b = aligned(t.bytes(), 8);
-  const data = t.dtype === 'u64' ? new BigUint64Array(b.buffer, b.byteOffset, b.byteLength / 8) : new BigInt64Array(b.buffer, b.byteOffset, b.byteLength / 8);
+  const data =
+    t.dtype === 'u64'
+      ? new BigUint64Array(b.buffer, b.byteOffset, b.byteLength / 8)
+      : new BigInt64Array(b.buffer, b.byteOffset, b.byteLength / 8);
   return Array.from<bigint>(data);
 }
 
@@ -176,7 +190,8 @@ export function transposed(t: Tensor): Tensor {
       return to;
     }
     for (let r = 0; r < rows; r++)
-      for (let c = 0; c < columns; c++) to.set(from.subarray((r * columns + c) * size, (r * columns + c + 1) * size), (c * rows + r) * size);
+      for (let c = 0; c < columns; c++)
+        to.set(from.subarray((r * columns + c) * size, (r * columns + c + 1) * size), (c * rows + r) * size);
     return to;
   });
 }

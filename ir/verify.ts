@@ -19,7 +19,8 @@ function check(graph: Graph, outerValues: ReadonlySet<Value>, outerNames: Readon
     names.add(value.name);
     seen.add(value);
     for (const use of value.uses)
-      if (use.value !== value || use.node.graph === null) report(`the use list of %${value.name} has a ${use.node.op} that does not read it here`, at);
+      if (use.value !== value || use.node.graph === null)
+        report(`the use list of %${value.name} has a ${use.node.op} that does not read it here`, at);
   };
   for (const value of [...graph.inputs, ...graph.constants]) define(value);
   for (const node of graph.nodes) {

@@ -8,7 +8,8 @@ import { isOutput } from './pattern.ts';
 import { derived, floats, type Tensor } from './tensor.ts';
 
 /** W' with T(x) W' = T(x W) for the linear part of T: columns move and scale. */
-export const movedColumns = (t: ChannelTransform, w: Tensor): Tensor => derived(w, w.shape, () => apply(linearPart(t), floats(w), w.shape, 1));
+export const movedColumns = (t: ChannelTransform, w: Tensor): Tensor =>
+  derived(w, w.shape, () => apply(linearPart(t), floats(w), w.shape, 1));
 
 /** W' with x W' = L(x) W for the linear part L of `t`: row perm[i] of W' is scale[i] times row i of W. */
 export const movedRows = (t: ChannelTransform, w: Tensor): Tensor =>
@@ -55,7 +56,11 @@ export function addBias(graph: Graph, value: Value, delta: Tensor, name: string)
     return graph.setInput(add.node, 1, constantLike(graph, bias, sum));
   }
   const constant = graph.addConstant(graph.freshName(name), delta);
-  const made = new Node({ op: Add.schema.op, inputs: [value, constant], results: [{ name: graph.freshName(value.name), type: value.type }] });
+  const made = new Node({
+    op: Add.schema.op,
+    inputs: [value, constant],
+    results: [{ name: graph.freshName(value.name), type: value.type }],
+  });
   graph.insertAfter(value.producer!, made);
   graph.replaceUses(value, made.output, made);
   if (graph.outputs.includes(made.output)) swapNames(graph, value, made.output);

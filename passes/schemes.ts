@@ -30,7 +30,12 @@ export interface Scheme {
 }
 
 const weights = (bits: number): WeightScheme => ({ bits, symmetric: false, grid: 'standard', per: 'channel' });
-const activation = (bits: number, grid: Grid = 'standard', symmetric = false): ActivationScheme => ({ bits, symmetric, grid, range: 'static' });
+const activation = (bits: number, grid: Grid = 'standard', symmetric = false): ActivationScheme => ({
+  bits,
+  symmetric,
+  grid,
+  range: 'static',
+});
 
 /** Inputs and weights of the linears; nothing inside attention. */
 const plain = (w: number, a: number): Scheme => ({
@@ -79,10 +84,30 @@ export const schemes: readonly Scheme[] = [
   rptq(4, 4, true),
   rptq(4, 3, true),
   rptq(3, 3, true),
-  osPlus('os+-int8', "OS+'s INT8*: symmetric, one scale for each tensor", { bits: 8, symmetric: true, grid: 'standard', per: 'tensor' }, activation(8, 'standard', true)),
-  osPlus('os+-int6', "OS+'s INT6: asymmetric, weights per channel", { bits: 6, symmetric: false, grid: 'standard', per: 'channel' }, activation(6)),
-  osPlus('os+-int6-token', "OS+'s INT6 with activations per token", { bits: 6, symmetric: false, grid: 'standard', per: 'channel' }, { ...activation(6), range: 'token' }),
-  osPlus('os+-int4-token', "OS+'s INT4 with activations per token", { bits: 4, symmetric: false, grid: 'standard', per: 'channel' }, { ...activation(4), range: 'token' }),
+  osPlus(
+    'os+-int8',
+    "OS+'s INT8*: symmetric, one scale for each tensor",
+    { bits: 8, symmetric: true, grid: 'standard', per: 'tensor' },
+    activation(8, 'standard', true),
+  ),
+  osPlus(
+    'os+-int6',
+    "OS+'s INT6: asymmetric, weights per channel",
+    { bits: 6, symmetric: false, grid: 'standard', per: 'channel' },
+    activation(6),
+  ),
+  osPlus(
+    'os+-int6-token',
+    "OS+'s INT6 with activations per token",
+    { bits: 6, symmetric: false, grid: 'standard', per: 'channel' },
+    { ...activation(6), range: 'token' },
+  ),
+  osPlus(
+    'os+-int4-token',
+    "OS+'s INT4 with activations per token",
+    { bits: 4, symmetric: false, grid: 'standard', per: 'channel' },
+    { ...activation(4), range: 'token' },
+  ),
 ];
 
 /** The scheme of this name; QC2006 lists them. */

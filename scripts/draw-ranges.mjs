@@ -40,7 +40,10 @@ function panel({ title, min, max, groups }, index) {
   const bar = (/** @type {number} */ c) =>
     `<line x1="${x(c).toFixed(1)}" x2="${x(c).toFixed(1)}" y1="${y(max[c] ?? 0).toFixed(1)}" y2="${(y(min[c] ?? 0) + 0.5).toFixed(1)}"/>`;
   let edge = 0;
-  const edges = (groups ?? []).slice(0, -1).map((n) => (edge += n)).map((e) => `<line x1="${x(e - 0.5)}" x2="${x(e - 0.5)}" y1="${y(high)}" y2="${y(low)}"/>`);
+  const edges = (groups ?? [])
+    .slice(0, -1)
+    .map((n) => (edge += n))
+    .map((e) => `<line x1="${x(e - 0.5)}" x2="${x(e - 0.5)}" y1="${y(high)}" y2="${y(low)}"/>`);
   const label = (/** @type {number} */ v) => `<text x="44" y="${y(v) + 4}" text-anchor="end">${v.toFixed(1)}</text>`;
   return [
     `<text x="50" y="${y(high) - 10}">${title}</text>${label(high)}${label(low)}`,

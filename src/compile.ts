@@ -1,6 +1,20 @@
 import { lowerTo, settleOpset, targetNamed, targets, writeModel, type Target } from '../codegen/index.ts';
 import { cloneGraph, diagnostic, fail, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
-import { ContractCheck, headInFloat, largestDifference, Ledger, notCovered, PassManager, passes, runOnce, type Feeds, type Pass, type PassCall, type Plan, type RunReport } from '../passes/index.ts';
+import {
+  ContractCheck,
+  headInFloat,
+  largestDifference,
+  Ledger,
+  notCovered,
+  PassManager,
+  passes,
+  runOnce,
+  type Feeds,
+  type Pass,
+  type PassCall,
+  type Plan,
+  type RunReport,
+} from '../passes/index.ts';
 import { bytesOfModel, enterLowered, leftAtRunTime, type CompileReport } from './compile-report.ts';
 import { digestOfFiles } from './digest.ts';
 import { openModel, syntheticFeeds } from './model.ts';
@@ -91,7 +105,15 @@ async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptio
   return { samples, statistics };
 }
 
-function runPlan(plan: Plan, graph: Graph, executor: OrtExecutor, contract: ContractCheck | null, ledger: Ledger, inputs: CalibrationInputs, options: CompileOptions): Promise<RunReport> {
+function runPlan(
+  plan: Plan,
+  graph: Graph,
+  executor: OrtExecutor,
+  contract: ContractCheck | null,
+  ledger: Ledger,
+  inputs: CalibrationInputs,
+  options: CompileOptions,
+): Promise<RunReport> {
   return plan.run(graph, {
     services: { executor, spool: fileSpool, ...inputs },
     contract,
@@ -127,7 +149,10 @@ function refuseSkips(ledger: Ledger, diagnostics: readonly Diagnostic[]): void {
   const expected = (why: string) => why === notCovered || why === headInFloat;
   const skipped = ledger.entries.filter((e) => e.kind !== 'norm' && e.left.some((why) => !expected(why)));
   if (skipped.length === 0) return;
-  throw new QcError([...skipped.map((e) => diagnostic('QC2201', `${e.name}: ${e.left.join('; ')}`)), ...diagnostics.filter((d) => d.severity === 'error')]);
+  throw new QcError([
+    ...skipped.map((e) => diagnostic('QC2201', `${e.name}: ${e.left.join('; ')}`)),
+    ...diagnostics.filter((d) => d.severity === 'error'),
+  ]);
 }
 
 /** The model says how it was made: pipeline, scheme, target, and digests of what went in. */

@@ -48,7 +48,8 @@ function synthetic(v: Value, next: () => number): HostTensor {
   const shape = (v.type!.shape ?? []).map(extentFor);
   const count = sizeOf(shape);
   const rows = rowsIndexedBy(v);
-  const integer = (i: number): number => (rows !== null ? (i * 7919 + 3) % rows : v.name.includes('mask') ? 1 : v.name === 'position_ids' ? i % (shape.at(-1) ?? 1) : 0);
+  const integer = (i: number): number =>
+    rows !== null ? (i * 7919 + 3) % rows : v.name.includes('mask') ? 1 : v.name === 'position_ids' ? i % (shape.at(-1) ?? 1) : 0;
   switch (dtype) {
     case 'i64':
       return { dtype, shape, data: BigInt64Array.from({ length: count }, (_, i) => BigInt(integer(i))) };

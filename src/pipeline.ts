@@ -35,7 +35,9 @@ function layoutFor(target: Target, scheme: Scheme, asked: ReadonlySet<string>): 
   if (target.name !== 'ort-cpu' || (bits !== 4 && bits !== 8) || (input !== 8 && input !== 16)) return {};
   const clustered = asked.has('rptq');
   if (input === 8 && asked.has('os+')) {
-    return bits === 8 ? { activations: 'tensor', weights: 'channel' } : { activations: 'tensor', weights: clustered ? 'auto' : 'block', block: '32', multiples: '' };
+    return bits === 8
+      ? { activations: 'tensor', weights: 'channel' }
+      : { activations: 'tensor', weights: clustered ? 'auto' : 'block', block: '32', multiples: '' };
   }
   return bits === 4 || clustered ? { weights: 'block', activations: 'block', block: '32', align: '32' } : {};
 }

@@ -18,7 +18,9 @@ async function passesIn(file: string): Promise<readonly Pass[]> {
   const list: readonly unknown[] = Array.isArray(exported) ? exported : [exported];
   return list.map((candidate) => {
     const lacks = whatIsMissing(candidate);
-    return isPass(candidate) ? candidate : fail('QC2004', `the default export of ${file} is no pass: ${lacks}`, undefined, { hint: example });
+    return isPass(candidate)
+      ? candidate
+      : fail('QC2004', `the default export of ${file} is no pass: ${lacks}`, undefined, { hint: example });
   });
 }
 

@@ -18,7 +18,8 @@ export function writeStatistics(path: string, graph: Graph): void {
     const observer = viewAs(Observer, node);
     const statistics = observer && statisticsOf(node.attributes);
     if (!observer || !statistics) continue;
-    for (const [name, a] of Object.entries(statisticsAttributes(statistics))) tensors.set(`${observer.key}${separator}${name}`, asTensor(a));
+    for (const [name, a] of Object.entries(statisticsAttributes(statistics)))
+      tensors.set(`${observer.key}${separator}${name}`, asTensor(a));
   }
   const temporary = `${path}.${process.pid}.tmp`;
   try {
@@ -40,7 +41,9 @@ export function readStatistics(path: string): ReadonlyMap<string, Statistics> {
     attributes.set(attribute, asAttribute(attribute, tensor));
     sites.set(key, attributes);
   }
-  return new Map([...sites].map(([key, attributes]) => [key, statisticsOf(attributes) ?? fail('QC2108', `${path}: site ${key} has no range`)] as const));
+  return new Map(
+    [...sites].map(([key, attributes]) => [key, statisticsOf(attributes) ?? fail('QC2108', `${path}: site ${key} has no range`)] as const),
+  );
 }
 
 function asTensor(a: Attribute): Tensor {
@@ -83,7 +86,14 @@ function decode(path: string): ReadonlyMap<string, Tensor> {
       const [from, to] = entry.data_offsets ?? [];
       if (!(from! >= 0 && to! >= from! && to! <= data.length)) damaged(`the range of '${name}' lies outside the file`);
       const copy = Uint8Array.from(data.subarray(from, to));
-      return [[name, entry.dtype === 'F32' ? dense(entry.shape, new Float32Array(copy.buffer)) : inMemory('i64', entry.shape, new BigInt64Array(copy.buffer))] as const];
+      return [
+        [
+          name,
+          entry.dtype === 'F32'
+            ? dense(entry.shape, new Float32Array(copy.buffer))
+            : inMemory('i64', entry.shape, new BigInt64Array(copy.buffer)),
+        ] as const,
+      ];
     }),
   );
 }

@@ -14,15 +14,26 @@ import { effectivePipeline } from '../src/pipeline.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const docs = join(root, 'docs');
 const read = (...path: readonly string[]): string => readFileSync(join(root, ...path), 'utf8');
-const written = [...readdirSync(docs).map((f) => `docs/${f}`), 'README.md', 'examples/custom-pass/README.md'].filter((f) => f.endsWith('.md') && existsSync(join(root, f)));
+const written = [...readdirSync(docs).map((f) => `docs/${f}`), 'README.md', 'examples/custom-pass/README.md'].filter(
+  (f) => f.endsWith('.md') && existsSync(join(root, f)),
+);
 
-const blocksOf = (text: string, language: string): readonly string[] => [...text.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'gms'))].map((m) => m[1]!);
+const blocksOf = (text: string, language: string): readonly string[] =>
+  [...text.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'gms'))].map((m) => m[1]!);
 
 /** The rows of the table whose head starts with this cell. */
 function tableOf(text: string, head: string): readonly (readonly string[])[] {
   const lines = text.slice(text.indexOf(`| ${head} |`)).split('\n');
-  const rows = lines.slice(2, lines.findIndex((line) => !line.startsWith('|')));
-  return rows.map((row) => row.slice(1, -1).split(/(?<!\\)\|/).map((cell) => cell.trim()));
+  const rows = lines.slice(
+    2,
+    lines.findIndex((line) => !line.startsWith('|')),
+  );
+  return rows.map((row) =>
+    row
+      .slice(1, -1)
+      .split(/(?<!\\)\|/)
+      .map((cell) => cell.trim()),
+  );
 }
 
 describe('generated pages', () => {
@@ -54,7 +65,13 @@ describe('docs/writing-a-pass.md', () => {
 
   test('lists the facts that passes give', () => {
     const facts = tableOf(text, 'fact').map(([fact, , givers]) => [fact, givers]);
-    const given = [...new Set(passes.flatMap((p) => p.gives))].map((fact) => [`\`${fact}\``, passes.filter((p) => p.gives.includes(fact)).map((p) => `\`${p.name}\``).join(', ')]);
+    const given = [...new Set(passes.flatMap((p) => p.gives))].map((fact) => [
+      `\`${fact}\``,
+      passes
+        .filter((p) => p.gives.includes(fact))
+        .map((p) => `\`${p.name}\``)
+        .join(', '),
+    ]);
     expect(new Map(facts as [string, string][])).toEqual(new Map(given as [string, string][]));
   });
 });
@@ -82,8 +99,11 @@ describe('docs/methods.md', () => {
     Attention: 'Attention(%x, %x, %x) {kv_num_heads = 2, q_num_heads = 2}',
   };
   const nodeFor = (op: string): Node =>
-    parseGraph(`graph @g(%x: f32[1,N,4]) { const %v: f32[4] = random 1 const %w: f32[4,4] = random 2 %y = ${samples[op] ?? `${op}(%x)`} return %y }`).last!;
-  const cells = (can: Capability): readonly string[] => [can.perm, can.scale, can.shift].map((c) => (c === 'positive' ? 'positive' : c ? 'yes' : 'no'));
+    parseGraph(
+      `graph @g(%x: f32[1,N,4]) { const %v: f32[4] = random 1 const %w: f32[4,4] = random 2 %y = ${samples[op] ?? `${op}(%x)`} return %y }`,
+    ).last!;
+  const cells = (can: Capability): readonly string[] =>
+    [can.perm, can.scale, can.shift].map((c) => (c === 'positive' ? 'positive' : c ? 'yes' : 'no'));
 
   test('says what fold-channels lets through upwards', () => {
     const rows = tableOf(text, 'below');
@@ -107,7 +127,9 @@ describe('docs/methods.md', () => {
 
 describe('every page', () => {
   test.each(written)('%s: relative links lead somewhere', (file) => {
-    const text = read(file).replace(/^```.*?^```$/gms, '').replace(/`[^`\n]*`/g, '');
+    const text = read(file)
+      .replace(/^```.*?^```$/gms, '')
+      .replace(/`[^`\n]*`/g, '');
     const targets = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((m) => m[1]!).filter((t) => !/^[a-z]+:|^#/.test(t));
     const broken = targets.filter((t) => !existsSync(resolve(root, dirname(file), t.split('#')[0]!)));
     expect(broken).toEqual([]);

@@ -83,7 +83,10 @@ function importedOpsets(graph: Graph, used: ReadonlySet<string>, bodies: boolean
 /** At least what the model's contents need, at most what shipping runtimes load. */
 function irVersionOf(graph: Graph, carried: number, bodies: boolean, opset: number): number {
   const floor = Math.max(carried || 10, bodies || opset >= 21 ? 10 : oldest);
-  return Math.min(newest, tensorsOf(graph).reduce((version, t) => Math.max(version, firstIrVersion(dataTypeOf(t.dtype) ?? 0)), floor));
+  return Math.min(
+    newest,
+    tensorsOf(graph).reduce((version, t) => Math.max(version, firstIrVersion(dataTypeOf(t.dtype) ?? 0)), floor),
+  );
 }
 
 // Before version 4 every constant must also be an input, which we do not write.

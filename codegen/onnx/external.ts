@@ -22,8 +22,7 @@ export function externalFiles(path: string | null): ExternalFiles {
     const location = entries.get('location') ?? '';
     const offset = decimal(entries.get('offset') ?? '0', 'offset', tensor, at);
     const stated = entries.has('length') ? decimal(entries.get('length')!, 'length', tensor, at) : length;
-    if (stated !== length)
-      fail('QC1601', `tensor ${tensor.name} needs ${length} bytes, its external data has ${stated}`, at);
+    if (stated !== length) fail('QC1601', `tensor ${tensor.name} needs ${length} bytes, its external data has ${stated}`, at);
     if (path === null) return fail('QC4102', `tensor ${tensor.name} has external data, and this model is not in a file`, at);
     let file = known.get(location);
     if (!file) {

@@ -29,7 +29,7 @@ export function stampFile(path: string, code: DiagnosticCode, at: Location = pla
 
 /** Fills `into` from `position` on; false if the file ends before. No single read asks for more than 64 MiB. */
 export function readFully(fd: number, into: Uint8Array, position: number): boolean {
-  for (let done = 0; done < into.byteLength; ) {
+  for (let done = 0; done < into.byteLength;) {
     const count = readSync(fd, into, done, Math.min(into.byteLength - done, chunk), position + done);
     if (count === 0) return false;
     done += count;

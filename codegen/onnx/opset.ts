@@ -39,9 +39,14 @@ function upgradeNode(node: Node, from: number): void {
   if (later.some((v) => v.since === adapter?.since)) return adapter!.adapt(node);
   const broken = later.find((v) => v.breaking);
   if (broken || (hidden.has(node.op) && later.length > 0)) {
-    fail('QC4104', `${node.op} of opset ${from} changed its meaning in opset ${(broken ?? later[0])!.since}, and qc cannot convert it`, node.loc, {
-      hint: 'export the model with opset 18 or later',
-    });
+    fail(
+      'QC4104',
+      `${node.op} of opset ${from} changed its meaning in opset ${(broken ?? later[0])!.since}, and qc cannot convert it`,
+      node.loc,
+      {
+        hint: 'export the model with opset 18 or later',
+      },
+    );
   }
 }
 
@@ -70,9 +75,15 @@ interface Adapter {
 }
 
 /** Puts a node with other operands or attributes in the place of `node`. */
-function respell(node: Node, extra: readonly { readonly name: string; readonly values: readonly number[] }[], attributes: ReadonlyMap<string, Attribute>): void {
+function respell(
+  node: Node,
+  extra: readonly { readonly name: string; readonly values: readonly number[] }[],
+  attributes: ReadonlyMap<string, Attribute>,
+): void {
   const graph = node.graph!;
-  const added = extra.map((e) => graph.addConstant(graph.freshName(`${node.outputs[0]!.name}.${e.name}`), int64s([e.values.length], e.values)));
+  const added = extra.map((e) =>
+    graph.addConstant(graph.freshName(`${node.outputs[0]!.name}.${e.name}`), int64s([e.values.length], e.values)),
+  );
   const made = new Node({
     op: node.op,
     name: node.name,
@@ -108,7 +119,17 @@ const split: Adapter = {
   },
 };
 
-const reductions = ['ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceProd', 'ReduceL1', 'ReduceL2', 'ReduceLogSum', 'ReduceLogSumExp', 'ReduceSumSquare'];
+const reductions = [
+  'ReduceMean',
+  'ReduceMax',
+  'ReduceMin',
+  'ReduceProd',
+  'ReduceL1',
+  'ReduceL2',
+  'ReduceLogSum',
+  'ReduceLogSumExp',
+  'ReduceSumSquare',
+];
 
 const adapters: Readonly<Record<string, Adapter>> = {
   ...Object.fromEntries(reductions.map((op) => [op, axesToOperand(18)])),

@@ -35,7 +35,9 @@ export function readSkeleton(path: string): Skeleton {
     const parts = walkMessage(window, layouts.model, 0, stamp.size, 0);
     return { ...assemble(window, parts), stamp };
   } catch (error) {
-    return error instanceof Error && 'syscall' in error ? fail('QC2109', `cannot read ${path}: ${error.message}`, placeOf(path)) : raise(error);
+    return error instanceof Error && 'syscall' in error
+      ? fail('QC2109', `cannot read ${path}: ${error.message}`, placeOf(path))
+      : raise(error);
   } finally {
     closeSync(fd);
   }
@@ -93,7 +95,14 @@ function walkMessage(window: Window, layout: Layout, start: number, end: number,
       const kept: Part[] = inner
         ? walkMessage(window, layouts[inner], from, from + length.value, depth + 1)
         : [{ kind: 'payload', offset: from, length: length.value }];
-      parts.push({ kind: 'bytes', bytes: tagBytes(field, kept.reduce((n, p) => n + sizeOfPart(p), 0)), offset: at });
+      parts.push({
+        kind: 'bytes',
+        bytes: tagBytes(
+          field,
+          kept.reduce((n, p) => n + sizeOfPart(p), 0),
+        ),
+        offset: at,
+      });
       for (const part of kept) parts.push(part);
       copied = from + length.value;
     }
@@ -186,7 +195,7 @@ class Window {
   }
   #pastGroup(field: number, start: number, end: number, depth: number): number {
     if (depth > deepest) this.damaged(start, `groups are nested deeper than ${deepest}`);
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const tag = this.varint(at, end);
       at += tag.size;
       if ((tag.value & 7) === 4) return Math.floor(tag.value / 8) === field ? at : this.damaged(at, 'a group ends that did not begin');

@@ -12,8 +12,7 @@ export function definedNames(graph: GraphProto, file: string): Set<string> {
   // An initializer may share its name with an input: it is the input's default.
   const inputs = new Set(names);
   for (const name of initializerNames(graph)) if (!inputs.delete(name)) define(name, 'an initializer');
-  for (const node of graph.node ?? [])
-    for (const name of node.output ?? []) if (name !== '') define(name, `a ${node.opType} node`);
+  for (const node of graph.node ?? []) for (const name of node.output ?? []) if (name !== '') define(name, `a ${node.opType} node`);
   return names;
 }
 

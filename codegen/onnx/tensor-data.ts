@@ -64,7 +64,7 @@ export function packStrings(strings: readonly Uint8Array[]): Uint8Array {
 export function unpackStrings(bytes: Uint8Array): Uint8Array[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const strings: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = at + 4 + view.getUint32(at, true);
     strings.push(bytes.subarray(at + 4, end));
     at = end;

@@ -60,7 +60,7 @@ function writePieces(path: string, pieces: readonly Piece[]): void {
 }
 
 function writeFully(fd: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, Math.min(bytes.length - done, chunk));
+  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, Math.min(bytes.length - done, chunk));
 }
 
 const chunk = 64 * 1024 * 1024;

@@ -67,7 +67,13 @@ export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
   const emit = new Emit(graph, w.node);
   const type = tensorType('f32', [w.rows, w.columns]);
   const shape = [w.sizes.length, w.columns];
-  const group = emit.constant('group', int64s([w.rows], w.sizes.flatMap((n, g) => Array.from({ length: n }, () => g))));
+  const group = emit.constant(
+    'group',
+    int64s(
+      [w.rows],
+      w.sizes.flatMap((n, g) => Array.from({ length: n }, () => g)),
+    ),
+  );
   const rows = (suffix: string, data: () => Int8Array) => {
     const table = emit.constant(suffix, lazy('i8', shape, data));
     return emit.node('Cast', [emit.node('Gather', [table, group], { axis: int(0) })], { to: int(1) }, type);

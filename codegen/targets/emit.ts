@@ -14,7 +14,13 @@ export class Emit {
     this.before = before;
     this.#stem = stem;
   }
-  node(op: string, inputs: readonly (Value | null)[], attributes: Attributes = {}, type: TensorType | null = null, suffix: string = op): Value {
+  node(
+    op: string,
+    inputs: readonly (Value | null)[],
+    attributes: Attributes = {},
+    type: TensorType | null = null,
+    suffix: string = op,
+  ): Value {
     const made = createNode(this, op, inputs, { attributes, type });
     this.graph.rename(made.output, this.graph.freshName(`${this.#stem}.${suffix}`));
     return made.output;

@@ -19,10 +19,12 @@ export function nbitsRefusal(node: Node): string | null {
   if (bitsOf(w) === null) return `MatMulNBits has no codes from ${w.qmin} to ${w.qmax}`;
   if (!zerosFit(w, bitsOf(w)!)) return 'a zero point of its weight is no code';
   const block = blockOf(w);
-  if (!blockSizes.includes(block) || w.sizes.some((n, g) => n > block || (n < block && g !== w.sizes.length - 1))) return 'its row groups are not blocks of 16 to 256';
+  if (!blockSizes.includes(block) || w.sizes.some((n, g) => n > block || (n < block && g !== w.sizes.length - 1)))
+    return 'its row groups are not blocks of 16 to 256';
   const input = viewAs(DynamicQuantize, node.input(0)?.producer ?? null);
   if (node.input(0)?.producer?.op === 'qc.FakeQuantize') return 'its input has static scales';
-  if (input && (input.block !== block || !input.symmetric || input.qmax !== 127)) return 'MatMulNBits quantizes its input at 8 bits in blocks of its own';
+  if (input && (input.block !== block || !input.symmetric || input.qmax !== 127))
+    return 'MatMulNBits quantizes its input at 8 bits in blocks of its own';
   return null;
 }
 
@@ -42,7 +44,10 @@ export function lowerToNbits(graph: Graph, node: Node): string {
   const operands = [
     input ? input.x : node.input(0),
     emit.constant('weight', packedCodes(w, bits, block)),
-    emit.constant('scales', lazy('f32', [w.columns * w.sizes.length], () => turned(floats(w.scale), w.sizes.length, w.columns))),
+    emit.constant(
+      'scales',
+      lazy('f32', [w.columns * w.sizes.length], () => turned(floats(w.scale), w.sizes.length, w.columns)),
+    ),
     zeros,
     null,
     bias?.b ?? null,

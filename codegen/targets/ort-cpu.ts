@@ -30,7 +30,9 @@ function lowerProduct(graph: Graph, node: Node, weight: QuantizedWeight): Omit<L
   if (!hasOneByteScale(node)) return { left: `runs in float behind QDQ: ${refused}` };
   const whole = weight.sizes.length === 1;
   if (weight.qmax > 7 && whole) return { done: 'fused static int8' };
-  return lowerCarried(graph, weight) ? { done: 'fused static int8, weight stored in 4 bits' } : { left: 'runs in float behind QDQ: its row groups have scales of their own' };
+  return lowerCarried(graph, weight)
+    ? { done: 'fused static int8, weight stored in 4 bits' }
+    : { left: 'runs in float behind QDQ: its row groups have scales of their own' };
 }
 
 /** Whether the input is quantized with one static scale of 8 bits. */

@@ -44,7 +44,15 @@ export function runs(groups: readonly number[]): readonly number[] {
 }
 
 /** clip(round(w / scale) + zero), scale and zero being those of the row's group and the column. */
-function codesOf(w: Float32Array, columns: number, groups: readonly number[], scale: Float32Array, zero: Float32Array, qmin: number, qmax: number): Int8Array {
+function codesOf(
+  w: Float32Array,
+  columns: number,
+  groups: readonly number[],
+  scale: Float32Array,
+  zero: Float32Array,
+  qmin: number,
+  qmax: number,
+): Int8Array {
   const codes = new Int8Array(w.length);
   groups.forEach((g, row) => {
     for (let c = 0; c < columns; c++) {
@@ -78,5 +86,5 @@ export const offsetProduct = (offset: Float32Array, w: QuantizedWeight): Tensor 
 export const packedInt4 = (codes: Tensor): Tensor =>
   lazy('i4', codes.shape, () => {
     const from = codes.bytes();
-    return Uint8Array.from({ length: Math.ceil(from.length / 2) }, (_, i) => (from[2 * i]! & 15) | ((from[2 * i + 1] ?? 0) & 15) << 4);
+    return Uint8Array.from({ length: Math.ceil(from.length / 2) }, (_, i) => (from[2 * i]! & 15) | (((from[2 * i + 1] ?? 0) & 15) << 4));
   });

@@ -19,7 +19,22 @@ export function lowerTransform(graph: Graph, node: Node): void {
   const emit = new Emit(graph, node);
   const type = view.x.type;
   let value = view.x;
-  if (t.perm) value = emit.node('Gather', [value, emit.constant('order', int64s([t.size], Array.from({ length: t.size }, (_, i) => permAt(t, i))))], { axis: int(-1) }, type);
+  if (t.perm)
+    value = emit.node(
+      'Gather',
+      [
+        value,
+        emit.constant(
+          'order',
+          int64s(
+            [t.size],
+            Array.from({ length: t.size }, (_, i) => permAt(t, i)),
+          ),
+        ),
+      ],
+      { axis: int(-1) },
+      type,
+    );
   if (t.scale) value = emit.node('Mul', [value, emit.constant('scale', dense([t.size], t.scale))], {}, type);
   if (t.shift) value = emit.node('Add', [value, emit.constant('shift', dense([t.size], t.shift))], {}, type);
   graph.replace(node.output, value);
@@ -56,7 +71,13 @@ export function lowerActivation(graph: Graph, node: Node, form: ActivationForm):
   const attributes: Attributes = one ? {} : { axis: int(-1) };
   const codeType = type && tensorType(storage.dtype, type.shape);
   let codes = emit.node('QuantizeLinear', [source, scale, zero], attributes, codeType);
-  if (storage.clip) codes = emit.node('Clip', [codes, ...storage.clip.map((x, i) => emit.constant(i === 0 ? 'least' : 'most', storage.tensor([], Float32Array.of(x))))], {}, codeType);
+  if (storage.clip)
+    codes = emit.node(
+      'Clip',
+      [codes, ...storage.clip.map((x, i) => emit.constant(i === 0 ? 'least' : 'most', storage.tensor([], Float32Array.of(x))))],
+      {},
+      codeType,
+    );
   const result = emit.node('DequantizeLinear', [codes, scale, zero], attributes, type);
   graph.replace(node.output, result);
   graph.erase(node);
@@ -97,7 +118,11 @@ function addOffset(graph: Graph, value: Value, offset: Float32Array): void {
     if (weight) addBias(graph, use.node.output, offsetProduct(offset, weight), `${use.node.output.name}.offset`);
     else {
       const emit = new Emit(graph, use.node);
-      graph.setInput(use.node, use.index, emit.node('Add', [value, emit.constant('offset', dense([offset.length], offset))], {}, value.type));
+      graph.setInput(
+        use.node,
+        use.index,
+        emit.node('Add', [value, emit.constant('offset', dense([offset.length], offset))], {}, value.type),
+      );
     }
   }
   if (isOutput(value)) addToOutput(graph, value, offset);
@@ -140,7 +165,13 @@ function dequantize(emit: Emit, w: QuantizedWeight, codes: Value, zeros: Float32
 /** (codes - zero[group]) * scale[group]: runtimes fold it into a float weight when they load the model. */
 function expand(emit: Emit, w: QuantizedWeight, codes: Value, zeros: Float32Array | null): Value {
   const type = tensorType('f32', [w.rows, w.columns]);
-  const group = emit.constant('group', int64s([w.rows], w.sizes.flatMap((n, g) => Array.from({ length: n }, () => g))));
+  const group = emit.constant(
+    'group',
+    int64s(
+      [w.rows],
+      w.sizes.flatMap((n, g) => Array.from({ length: n }, () => g)),
+    ),
+  );
   const rows = (suffix: string, t: Tensor): Value => emit.node('Gather', [emit.constant(suffix, t), group], { axis: int(0) }, type);
   let value = emit.node('Cast', [codes], { to: int(1) }, type);
   if (zeros) value = emit.node('Sub', [value, rows('zero', w.zero)], {}, type);
@@ -153,8 +184,15 @@ export function lowerDynamic(graph: Graph, node: Node): void {
   const emit = new Emit(graph, node);
   const channels = view.x.type?.shape?.at(-1);
   const blocked = view.block > 0 && view.block !== channels;
-  if (blocked && (typeof channels !== 'number' || channels % view.block !== 0)) fail('QC4001', `%${view.x.name} has ${channels ?? 'an unknown number of'} channels, so it cannot be cut into blocks of ${view.block}`, node.loc);
-  const rows = blocked ? emit.node('Reshape', [view.x, emit.constant('blocks', int64s([3], [-1, Number(channels) / view.block, view.block]))]) : view.x;
+  if (blocked && (typeof channels !== 'number' || channels % view.block !== 0))
+    fail(
+      'QC4001',
+      `%${view.x.name} has ${channels ?? 'an unknown number of'} channels, so it cannot be cut into blocks of ${view.block}`,
+      node.loc,
+    );
+  const rows = blocked
+    ? emit.node('Reshape', [view.x, emit.constant('blocks', int64s([3], [-1, Number(channels) / view.block, view.block]))])
+    : view.x;
   const quantized = perRow(emit, rows, view);
   const result = blocked ? emit.node('Reshape', [quantized, emit.node('Shape', [view.x])], {}, view.x.type) : quantized;
   graph.replace(node.output, result);
@@ -182,7 +220,12 @@ function perRow(emit: Emit, x: Value, { qmin, qmax, symmetric }: DynamicQuantize
 /** Attention [batch, seq, heads * width] in Reshape, Transpose, MatMul and Softmax, for opsets before 23. */
 export function lowerAttention(graph: Graph, node: Node): void {
   const view = new Attention(node);
-  const plain = !view.past_key && !view.past_value && node.outputs.slice(1).every((o) => o.uses.size === 0 && !graph.outputs.includes(o)) && view.is_causal === 0 && view.softcap === 0;
+  const plain =
+    !view.past_key &&
+    !view.past_value &&
+    node.outputs.slice(1).every((o) => o.uses.size === 0 && !graph.outputs.includes(o)) &&
+    view.is_causal === 0 &&
+    view.softcap === 0;
   const heads = view.q_num_heads;
   if (!plain || heads === 0 || heads !== view.kv_num_heads) return;
   const emit = new Emit(graph, node);
@@ -198,6 +241,9 @@ export function lowerAttention(graph: Graph, node: Node): void {
   const masked = view.attn_mask ? emit.node('Add', [scores, view.attn_mask]) : scores;
   const context = emit.node('MatMul', [emit.node('Softmax', [masked], { axis: int(-1) }), split(view.v, [0, 2, 1, 3])]);
   const merged = emit.node('Transpose', [context], { perm: ints([0, 2, 1, 3]) });
-  graph.replace(view.y, emit.node('Reshape', [merged, emit.constant('merged', int64s([3], [0, 0, heads * width(view.v)]))], {}, view.y.type));
+  graph.replace(
+    view.y,
+    emit.node('Reshape', [merged, emit.constant('merged', int64s([3], [0, 0, heads * width(view.v)]))], {}, view.y.type),
+  );
   graph.erase(node);
 }

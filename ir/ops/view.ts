@@ -63,7 +63,8 @@ export interface OpClass<V extends OpView = OpView, I extends string = string> {
 }
 
 /** The node seen as `cls`, or null if it is another operator. */
-export const viewAs = <V extends OpView>(cls: OpClass<V>, node: Node | null): V | null => (node?.op === cls.schema.op ? new cls(node) : null);
+export const viewAs = <V extends OpView>(cls: OpClass<V>, node: Node | null): V | null =>
+  node?.op === cls.schema.op ? new cls(node) : null;
 
 /** Where new nodes go: in front of `before`. */
 export interface Insertion {

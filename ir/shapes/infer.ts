@@ -39,7 +39,9 @@ function inferNode(node: Node, known: Known): readonly Inferred[] {
 class Symbols {
   #last: number;
   constructor(graph: Graph) {
-    const numbers = [...graph.nodes].flatMap((n) => n.outputs.flatMap((o) => (o.type?.shape ?? []).flatMap((d) => (typeof d === 'string' ? [...d.matchAll(/\?(\d+)/g)] : []))));
+    const numbers = [...graph.nodes].flatMap((n) =>
+      n.outputs.flatMap((o) => (o.type?.shape ?? []).flatMap((d) => (typeof d === 'string' ? [...d.matchAll(/\?(\d+)/g)] : []))),
+    );
     this.#last = numbers.reduce((most, m) => Math.max(most, Number(m[1])), 0);
   }
   complete(type: TensorType | null): TensorType | null {
@@ -59,7 +61,10 @@ function better(old: TensorType | null, found: TensorType | null): TensorType | 
   if (!old || !found) return found ?? old;
   if (!old.shape || !found.shape) return found.shape ? found : old;
   if (old.shape.length !== found.shape.length) return found;
-  return { dtype: found.dtype, shape: found.shape.map((d, i) => (typeof old.shape![i] === 'number' ? old.shape![i]! : (d ?? old.shape![i]!))) };
+  return {
+    dtype: found.dtype,
+    shape: found.shape.map((d, i) => (typeof old.shape![i] === 'number' ? old.shape![i]! : (d ?? old.shape![i]!))),
+  };
 }
 
 function constantContents(v: Value): readonly Dim[] | null {

@@ -151,9 +151,12 @@ const constantOfShape: Rule = (node, known) => {
   const target = known.contents(node.input(0));
   const value = node.attributes.get('value');
   const dtype = value?.kind === 'tensor' ? value.value.dtype : 'f32';
-  const filled = value?.kind === 'tensor' && dtype === 'i64' ? Number(new DataView(value.value.bytes().slice().buffer).getBigInt64(0, true)) : null;
+  const filled =
+    value?.kind === 'tensor' && dtype === 'i64' ? Number(new DataView(value.value.bytes().slice().buffer).getBigInt64(0, true)) : null;
   const count = target?.length === 1 && typeof target[0] === 'number' ? target[0] : null;
-  return [{ type: tensorType(dtype, target), contents: filled !== null && count !== null ? Array.from({ length: count }, () => filled) : null }];
+  return [
+    { type: tensorType(dtype, target), contents: filled !== null && count !== null ? Array.from({ length: count }, () => filled) : null },
+  ];
 };
 
 const expand: Rule = (node, known) => {
@@ -166,7 +169,9 @@ const split: Rule = (node, known) => {
   const sizes = known.contents(node.input(1)) ?? intsAttribute(node, 'split');
   const axis = s ? axisOf(intAttribute(node, 'axis', 0), s.length) : 0;
   const even = s ? divide(s[axis] ?? null, node.outputs.length) : null;
-  return node.outputs.map((_, k) => ({ type: typed(dtypeOf(node, 0, known), s ? s.map((d, i) => (i === axis ? (sizes?.[k] ?? even) : d)) : null) }));
+  return node.outputs.map((_, k) => ({
+    type: typed(dtypeOf(node, 0, known), s ? s.map((d, i) => (i === axis ? (sizes?.[k] ?? even) : d)) : null),
+  }));
 };
 
 const flatten: Rule = (node, known) => {

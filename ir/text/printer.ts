@@ -33,7 +33,9 @@ function opsetText(graph: Graph): string {
 /** One node on one line, as `printGraph` shows it. */
 export function nodeText(node: Node, indent = ''): string {
   const operands = node.operands.map((u) => (u.value ? nameText(u.value) : '_')).join(', ');
-  const attributes = [...node.attributes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, a]) => `${wordText(k)} = ${attributeText(a, indent)}`);
+  const attributes = [...node.attributes]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([k, a]) => `${wordText(k)} = ${attributeText(a, indent)}`);
   const results = node.outputs.map((o) => (o.name === '' ? '_' : typed(o))).join(', ');
   return `${results} = ${wordText(node.op)}(${operands})${attributes.length > 0 ? ` {${attributes.join(', ')}}` : ''}`;
 }

@@ -5,7 +5,11 @@ import type { Lexer } from './lexer.ts';
 import { floatText, random } from './numbers.ts';
 
 /** Gives the data that text only names. */
-export type TensorSource = (named: { readonly file: FileRange } | { readonly digest: string }, dtype: DType, shape: readonly number[]) => Tensor;
+export type TensorSource = (
+  named: { readonly file: FileRange } | { readonly digest: string },
+  dtype: DType,
+  shape: readonly number[],
+) => Tensor;
 
 /** Reads `[1.0, 2.0]`, `splat 1.0`, `random 3`, `file "path" offset length` or `digest "hex"`. */
 export function parseTensor(lexer: Lexer, dtype: DType, shape: readonly number[], source: TensorSource | null): Tensor {
@@ -33,7 +37,12 @@ function number(lexer: Lexer): number {
 const splat = (dtype: DType, shape: readonly number[], x: number): Tensor =>
   dtype === 'f32'
     ? generated(shape, `splat ${floatText(x)}`, () => new Float32Array(sizeOf(shape)).fill(x))
-    : lazy(dtype, shape, () => store(dtype, Array.from({ length: sizeOf(shape) }, () => x)));
+    : lazy(dtype, shape, () =>
+        store(
+          dtype,
+          Array.from({ length: sizeOf(shape) }, () => x),
+        ),
+      );
 
 const uniform = (dtype: DType, shape: readonly number[], seed: number): Tensor =>
   dtype === 'f32'
@@ -57,7 +66,8 @@ function listed(lexer: Lexer, dtype: DType, shape: readonly number[]): Tensor {
 function checkElement(lexer: Lexer, dtype: DType): void {
   const word = lexer.peek;
   if (!/^[\w.+-]/.test(word)) return;
-  if (!isInteger(dtype) && dtype !== 'bool') return Number.isNaN(Number(word)) && word !== 'NaN' ? lexer.fail(`'${word}' is not a number`) : undefined;
+  if (!isInteger(dtype) && dtype !== 'bool')
+    return Number.isNaN(Number(word)) && word !== 'NaN' ? lexer.fail(`'${word}' is not a number`) : undefined;
   if (!/^[+-]?\d+$/.test(word)) lexer.fail(`'${word}' is not an integer`);
   const span = dtype === 'bool' ? 2n : 2n ** BigInt(bitsOf(dtype));
   const least = dtype.startsWith('i') ? -span / 2n : 0n;

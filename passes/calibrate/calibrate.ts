@@ -52,6 +52,8 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
         if (!name.endsWith(reductions.min) || name.endsWith(reductions.tokenMin)) continue;
         const key = name.slice(0, -reductions.min.length);
         const now = statisticsOfSample(key, outputs);
+        // A sample of padding alone has no extremes.
+        if (now.tokens === 0) continue;
         const before = statistics.get(key);
         statistics.set(key, before ? merge(before, now) : now);
       }
@@ -61,7 +63,12 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
 }
 
 /** One sample through the graph for the shapes at the observers, which tell where the attention mask fits. */
-async function look(graph: Graph, sample: Feeds, ctx: PassContext, slicing: { readonly budget?: number }): Promise<ReadonlyMap<string, Seen>> {
+async function look(
+  graph: Graph,
+  sample: Feeds,
+  ctx: PassContext,
+  slicing: { readonly budget?: number },
+): Promise<ReadonlyMap<string, Seen>> {
   const seen = new Map<string, Seen>();
   const masked = sizeOf(sample['attention_mask']?.shape ?? [0]);
   await sweep(graph, [sample], ctx, {
@@ -104,5 +111,9 @@ function histogram(values: Float32Array): Histogram {
 function checkChannels(observer: Observer, seen: Statistics): void {
   const channels = observer.x.type?.shape?.at(-1);
   if (typeof channels === 'number' && channels !== seen.range.min.length)
-    fail('QC2108', `the statistics of %${observer.key} have ${seen.range.min.length} channels, the model has ${channels}`, observer.node.loc);
+    fail(
+      'QC2108',
+      `the statistics of %${observer.key} have ${seen.range.min.length} channels, the model has ${channels}`,
+      observer.node.loc,
+    );
 }

@@ -6,7 +6,14 @@ import { dense, int64s } from '../../ir/tensor.ts';
 import { dtypes, tensorType, type DType, type TensorType } from '../../ir/types.ts';
 
 /** Which reductions of a site's tokens a slice gives out, each as an output named `key` + suffix. */
-export const reductions = { min: ' min', max: ' max', sum: ' sum', tokenMin: ' token min', tokenMax: ' token max', shape: ' shape' } as const;
+export const reductions = {
+  min: ' min',
+  max: ' max',
+  sum: ' sum',
+  tokenMin: ' token min',
+  tokenMax: ' token max',
+  shape: ' shape',
+} as const;
 
 /** Adds the shape of what every observer sees as an output. */
 export function addShapes(graph: Graph): void {

@@ -38,7 +38,10 @@ function constantNodes(nodes: readonly Node[]): readonly Node[] {
   const found = new Set<Node>();
   for (const node of nodes) {
     const foldable = !node.op.includes('.') && !random.has(node.op) && node.bodies.length === 0 && node.op !== 'Identity';
-    const known = node.operands.every(({ value }) => !value || (value.constant ? sizeOf(value.constant.shape) <= 65536 : value.producer !== null && found.has(value.producer)));
+    const known = node.operands.every(
+      ({ value }) =>
+        !value || (value.constant ? sizeOf(value.constant.shape) <= 65536 : value.producer !== null && found.has(value.producer)),
+    );
     if (foldable && known && node.outputs.length > 0) found.add(node);
   }
   return [...found];

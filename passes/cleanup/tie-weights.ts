@@ -39,6 +39,11 @@ function equal(a: Tensor, b: Tensor): boolean {
 
 function transpose(graph: Graph, source: Value, like: Value): Value {
   const type = tensorType(like.type!.dtype, like.type!.shape);
-  const node = new Node({ op: Transpose.schema.op, inputs: [source], attributes: { perm: ints([1, 0]) }, results: [{ name: graph.freshName(`${like.name}.tied`), type }] });
+  const node = new Node({
+    op: Transpose.schema.op,
+    inputs: [source],
+    attributes: { perm: ints([1, 0]) },
+    results: [{ name: graph.freshName(`${like.name}.tied`), type }],
+  });
   return graph.prepend(node).output;
 }

@@ -28,9 +28,10 @@ export const foldChannels = definePass({
 
 /** Moves every Encode and Decode of a graph as far as it goes. */
 export function fold(graph: Graph, ctx: Counter): void {
-  for (let moved = true; moved; ) {
+  for (let moved = true; moved;) {
     moved = false;
-    for (const node of [...graph.nodes].toReversed()) if (viewAs(Encode, node) && node.graph) moved = foldEncode(graph, new Encode(node), ctx) || moved;
+    for (const node of [...graph.nodes].toReversed())
+      if (viewAs(Encode, node) && node.graph) moved = foldEncode(graph, new Encode(node), ctx) || moved;
     for (const node of graph.nodes) if (viewAs(Decode, node)) moved = foldDecode(graph, new Decode(node), ctx) || moved;
   }
   eraseDead(graph);
@@ -91,7 +92,9 @@ function separate(graph: Graph, encode: Encode, above: Node, moves: ChannelTrans
 /** `encode` becomes Encode{t} on `source`, or nothing at all. */
 function settle(graph: Graph, encode: Encode, source: Value, t: ChannelTransform, ctx: Counter, statistic: string): boolean {
   ctx.count(statistic);
-  const replacement = isIdentity(t) ? source : create({ graph, before: encode.node }, Encode, [source], { attributes: transformAttributes(t), like: encode.y }).y;
+  const replacement = isIdentity(t)
+    ? source
+    : create({ graph, before: encode.node }, Encode, [source], { attributes: transformAttributes(t), like: encode.y }).y;
   graph.replaceUses(encode.y, replacement);
   graph.erase(encode.node);
   return true;

@@ -16,7 +16,8 @@ export interface Heads {
 export function headsOf(node: Node, size?: number): Heads | null {
   const view = new Attention(node);
   const [queries, keys] = [view.q_num_heads, view.kv_num_heads];
-  const alone = !view.past_key && !view.past_value && node.outputs.slice(1).every((o) => o.uses.size === 0 && !node.graph?.outputs.includes(o));
+  const alone =
+    !view.past_key && !view.past_value && node.outputs.slice(1).every((o) => o.uses.size === 0 && !node.graph?.outputs.includes(o));
   const whole = queries > 0 && keys > 0 && queries % keys === 0 && (size === undefined || size % queries === 0);
   return alone && whole ? { queries, keys, shared: queries / keys } : null;
 }

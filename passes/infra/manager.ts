@@ -106,7 +106,10 @@ export class PassManager {
   }
   find(name: string): Pass {
     const known = [...this.#passes.keys()];
-    return this.#passes.get(name) ?? fail('QC2004', `no pass '${name}'${suggestion(name, known)}`, undefined, { hint: `known passes: ${known.join(', ')}` });
+    return (
+      this.#passes.get(name) ??
+      fail('QC2004', `no pass '${name}'${suggestion(name, known)}`, undefined, { hint: `known passes: ${known.join(', ')}` })
+    );
   }
   /** Reads a pipeline and checks names, options and needs; `facts` hold from the start. */
   plan(pipeline: string | readonly PassCall[], facts: readonly string[] = []): Plan {
@@ -143,9 +146,14 @@ export class PassManager {
   }
   /** The last one registered: `folded` holds from the start, but it is fold-channels that restores it. */
   #giver(pass: Pass | null, fact: string): Pass {
-    return this.passes.findLast((p) => p.gives.includes(fact)) ?? fail('QC2005', `nothing gives '${fact}'${pass ? `, which ${pass.name} needs` : ''}`);
+    return (
+      this.passes.findLast((p) => p.gives.includes(fact)) ??
+      fail('QC2005', `nothing gives '${fact}'${pass ? `, which ${pass.name} needs` : ''}`)
+    );
   }
   #missing(pass: Pass, need: string): never {
-    return fail('QC2005', `'${pass.name}' needs '${need}', which nothing before it gives`, undefined, { hint: `put '${this.#giver(pass, need).name}' before it` });
+    return fail('QC2005', `'${pass.name}' needs '${need}', which nothing before it gives`, undefined, {
+      hint: `put '${this.#giver(pass, need).name}' before it`,
+    });
   }
 }

@@ -23,18 +23,24 @@ const option = <T>(describe: string, kind: string, fallback: T, read: Option<T>[
 export const int = (describe: string, fallback: number, least = Number.MIN_SAFE_INTEGER): Option<number> =>
   option(describe, 'integer', fallback, (text) => {
     const x = Number(text);
-    return /^[+-]?\d+$/.test(text) && x >= least ? x : new Expected(least === Number.MIN_SAFE_INTEGER ? 'an integer' : `an integer of at least ${least}`);
+    return /^[+-]?\d+$/.test(text) && x >= least
+      ? x
+      : new Expected(least === Number.MIN_SAFE_INTEGER ? 'an integer' : `an integer of at least ${least}`);
   });
 
 /** A number, or nothing when the option is not given. */
 export const float = <F extends number | null>(describe: string, fallback: F, least = -Infinity): Option<number | F> =>
   option<number | F>(describe, 'number', fallback, (text) => {
     const x = Number(text);
-    return text !== '' && Number.isFinite(x) && x >= least ? x : new Expected(least === -Infinity ? 'a number' : `a number of at least ${least}`);
+    return text !== '' && Number.isFinite(x) && x >= least
+      ? x
+      : new Expected(least === -Infinity ? 'a number' : `a number of at least ${least}`);
   });
 
 export const flag = (describe: string, fallback: boolean): Option<boolean> =>
-  option(describe, 'flag', fallback, (text) => (text === '' || text === 'true' ? true : text === 'false' ? false : new Expected('true or false')));
+  option(describe, 'flag', fallback, (text) =>
+    text === '' || text === 'true' ? true : text === 'false' ? false : new Expected('true or false'),
+  );
 
 export const text = (describe: string, fallback: string): Option<string> => option(describe, 'text', fallback, (given) => given);
 
@@ -47,7 +53,8 @@ export const choice = <const C extends readonly string[]>(describe: string, choi
 export function readOptions<S extends Options>(pass: string, spec: S, given: Readonly<Record<string, string>>): OptionValues<S> {
   const names = Object.keys(spec);
   for (const key of Object.keys(given)) {
-    if (!Object.hasOwn(spec, key)) fail('QC2002', `pass ${pass} has no option '${key}'; it takes ${names.join(', ') || 'none'}${suggestion(key, names)}`);
+    if (!Object.hasOwn(spec, key))
+      fail('QC2002', `pass ${pass} has no option '${key}'; it takes ${names.join(', ') || 'none'}${suggestion(key, names)}`);
   }
   const entries = Object.entries(spec).map(([key, o]) => {
     const written = given[key];

@@ -57,4 +57,10 @@ export interface Pass {
 }
 
 /** Makes a pass. Its `run` gets typed option values. */
-export const definePass = <const S extends Options = Record<never, never>>(spec: PassSpec<S>): Pass => ({ options: {}, needs: [], gives: [], breaks: [], ...spec });
+export const definePass = <const S extends Options = Record<never, never>>(spec: PassSpec<S>): Pass => ({
+  options: {},
+  needs: [],
+  gives: [],
+  breaks: [],
+  ...spec,
+});

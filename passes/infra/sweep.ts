@@ -27,7 +27,11 @@ export async function sweep(graph: Graph, samples: readonly Feeds[], ctx: PassCo
     // Graph inputs stay at hand to the end: what is computed beside a slice may read them (the attention mask).
     const needed = laterInputs(parts).map((names) => new Set([...names, ...inputs]));
     for (const [k, part] of parts.entries()) {
-      await runSlice(part, needed[k]!, samples.length, ctx, settings, { spool, done: k * samples.length, total: parts.length * samples.length });
+      await runSlice(part, needed[k]!, samples.length, ctx, settings, {
+        spool,
+        done: k * samples.length,
+        total: parts.length * samples.length,
+      });
     }
   } finally {
     await spool.close();
@@ -40,7 +44,14 @@ interface Place {
   readonly total: number;
 }
 
-async function runSlice(part: Slice, needed: ReadonlySet<string>, samples: number, ctx: PassContext, settings: SweepSettings, place: Place): Promise<void> {
+async function runSlice(
+  part: Slice,
+  needed: ReadonlySet<string>,
+  samples: number,
+  ctx: PassContext,
+  settings: SweepSettings,
+  place: Place,
+): Promise<void> {
   const first = await place.spool.get('0');
   const crossing = part.outputs.filter((v) => needed.has(v.name));
   const { graph, twin } = extract('slice', withTypes(part, first), crossing);
@@ -51,7 +62,12 @@ async function runSlice(part: Slice, needed: ReadonlySet<string>, samples: numbe
     for (let s = 0; s < samples; s++) {
       ctx.signal.throwIfAborted();
       const alive = await place.spool.get(String(s));
-      const outputs = await program.run(pick(alive, graph.inputs.map((v) => v.name)));
+      const outputs = await program.run(
+        pick(
+          alive,
+          graph.inputs.map((v) => v.name),
+        ),
+      );
       await settings.onSample(s, { ...alive, ...outputs });
       await place.spool.put(String(s), pick({ ...alive, ...outputs }, [...needed]));
       ctx.progress(place.done + s + 1, place.total, 'samples');
@@ -75,4 +91,5 @@ function withTypes(part: Slice, feeds: Feeds): Slice {
   return part;
 }
 
-const pick = (feeds: Feeds, names: readonly string[]): Feeds => Object.fromEntries(names.flatMap((n) => (feeds[n] ? [[n, feeds[n]] as const] : [])));
+const pick = (feeds: Feeds, names: readonly string[]): Feeds =>
+  Object.fromEntries(names.flatMap((n) => (feeds[n] ? [[n, feeds[n]] as const] : [])));

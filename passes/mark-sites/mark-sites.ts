@@ -18,7 +18,10 @@ export const markSites = definePass({
   name: 'mark-sites',
   summary: 'mark the values that the scheme quantizes',
   contract: 'exact',
-  options: { scheme: text('scheme that says what is quantized', 'w8a8'), head: flag('also quantize linears that give a result of the model', false) },
+  options: {
+    scheme: text('scheme that says what is quantized', 'w8a8'),
+    head: flag('also quantize linears that give a result of the model', false),
+  },
   needs: ['raised'],
   gives: ['sites'],
   run(graph, ctx, { scheme, head }) {
@@ -27,7 +30,12 @@ export const markSites = definePass({
     const linears = linearsOf(graph).filter((l) => head || !leaveHead(graph, l, ctx));
     for (const [value, group] of byInput(linears)) {
       const role = value.producer && norms.has(value.producer.op) ? 'norm' : 'linear';
-      markSite(graph, value, group.map((l) => l.node.operands[0]!), role);
+      markSite(
+        graph,
+        value,
+        group.map((l) => l.node.operands[0]!),
+        role,
+      );
       ctx.count(role);
     }
     for (const node of [...graph.nodes]) {

@@ -77,7 +77,9 @@ export function lossGraph(region: LossRegion, site: Site, settings: LossSettings
   const narrowed = build.node('Div', [build.node('Sub', [x, centre]), width]);
   const quantized = settings.activation ? quantizeActivation(build, narrowed, settings.activation, channels) : narrowed;
   const edit = (linear: Linear, copied: Value): { readonly weight: Value; readonly bias: Value } => ({
-    weight: settings.weights ? quantizeWeight(build, copied, width, settings.weights, settings.groups) : build.node('Mul', [copied, build.column(width)]),
+    weight: settings.weights
+      ? quantizeWeight(build, copied, width, settings.weights, settings.groups)
+      : build.node('Mul', [copied, build.column(width)]),
     bias: graph.addConstant(graph.freshName('bias'), shiftProduct(translation(settings.centre), linear.weight.constant!)),
   });
   const candidate = copyRegion(build, region, new Map([...others, [site.y, quantized]]), edit);
@@ -118,9 +120,16 @@ function copyRegion(
 function quantizeActivation(build: Builder, x: Value, spec: LossActivation, channels: number): Value {
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max) };
-  if (spec.range === 'token') return build.node(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
+  if (spec.range === 'token')
+    return build.node(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
   const input = (name: string) => build.graph.addInput(name, tensorType('f32', [channels]));
-  const index = build.graph.addConstant('every channel', int64s([channels], Array.from({ length: channels }, (_, i) => i)));
+  const index = build.graph.addConstant(
+    'every channel',
+    int64s(
+      [channels],
+      Array.from({ length: channels }, (_, i) => i),
+    ),
+  );
   return build.node(FakeQuantize.schema.op, [x, input(names.scale), input(names.zero), index], attributes);
 }
 
@@ -146,7 +155,8 @@ class Builder {
     this.graph = graph;
   }
   node(op: string, inputs: readonly (Value | null)[], attributes: Attributes = {}, name?: string): Value {
-    return this.graph.append(new Node({ op, inputs, attributes, results: [{ name: name ?? this.graph.freshName(op), type: null }] })).output;
+    return this.graph.append(new Node({ op, inputs, attributes, results: [{ name: name ?? this.graph.freshName(op), type: null }] }))
+      .output;
   }
   vector(name: string, data: ArrayLike<number>): Value {
     return this.graph.addConstant(this.graph.freshName(name), dense([data.length], data));

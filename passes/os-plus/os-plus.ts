@@ -51,7 +51,9 @@ export const osPlus = definePass({
     const targets = sites(graph).flatMap((site) => target(graph, site, settings, ctx) ?? []);
     if (targets.length === 0) return;
     if (settings.threshold === null && !ctx.services.samples?.length) {
-      fail('QC2101', 'the search of os+ measures its loss on samples, and there are none', undefined, { hint: 'give samples with --calib, or a threshold: os+{threshold=5}' });
+      fail('QC2101', 'the search of os+ measures its loss on samples, and there are none', undefined, {
+        hint: 'give samples with --calib, or a threshold: os+{threshold=5}',
+      });
     }
     const spool = ctx.services.spool();
     try {
@@ -92,11 +94,15 @@ function target(graph: Graph, site: Site, { shift }: Settings, ctx: PassContext)
 
 async function transform(graph: Graph, t: Target, settings: Settings, spool: Spool, ctx: PassContext): Promise<void> {
   const at = centred(t.statistics.range, t.shift);
-  const found = settings.threshold === null ? await bestThreshold(graph, t, settings, spool, ctx) : { threshold: settings.threshold, loss: 0 };
+  const found =
+    settings.threshold === null ? await bestThreshold(graph, t, settings, spool, ctx) : { threshold: settings.threshold, loss: 0 };
   const width = found ? widths(at.half, found.threshold) : at.half.map(() => 1);
   changeBasis(graph, t.site, standardize(at.centre, width));
   ctx.count('sites');
-  ctx.count('channels scaled', width.reduce((n, w) => n + (w > 1 ? 1 : 0), 0));
+  ctx.count(
+    'channels scaled',
+    width.reduce((n, w) => n + (w > 1 ? 1 : 0), 0),
+  );
 }
 
 async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool: Spool, ctx: PassContext): Promise<Found | null> {
@@ -117,7 +123,13 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
     const asked = scheme.activations[t.site.role];
     const measured = asked ? usualRange(t.statistics, asked, clusters) : range;
     const feeds = (threshold: number) => only(thresholdFeeds(threshold, at, measured, activation, clusters), fed);
-    return await search(program, samples.map((s) => ({ ...s, feeds: only(s.feeds, fed) })), candidates, feeds, ctx.signal);
+    return await search(
+      program,
+      samples.map((s) => ({ ...s, feeds: only(s.feeds, fed) })),
+      candidates,
+      feeds,
+      ctx.signal,
+    );
   } finally {
     await program.close();
   }
@@ -131,7 +143,8 @@ function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout)
   return { ...activation, grid: clusterGrid(activation, channelGroups(size, site, layout)), block: 0 };
 }
 
-const only = (feeds: Feeds, wanted: ReadonlySet<string>): Feeds => Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted.has(name)));
+const only = (feeds: Feeds, wanted: ReadonlySet<string>): Feeds =>
+  Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted.has(name)));
 
 /** Runs the first samples and keeps what the sites' loss graphs read. */
 async function capture(graph: Graph, targets: readonly Target[], { batch }: Settings, spool: Spool, ctx: PassContext): Promise<void> {

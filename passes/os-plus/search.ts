@@ -39,7 +39,13 @@ export async function search(
 const vector = (data: Float32Array): HostTensor => ({ dtype: 'f32', shape: [data.length], data });
 
 /** The inputs of the loss graph that a threshold decides: widths and, for a static quantizer, scale and zero point of every channel. */
-export function thresholdFeeds(threshold: number, at: Centred, range: ChannelRange, activation: ActivationScheme | null, groups: readonly number[]): Feeds {
+export function thresholdFeeds(
+  threshold: number,
+  at: Centred,
+  range: ChannelRange,
+  activation: ActivationScheme | null,
+  groups: readonly number[],
+): Feeds {
   const width = widths(at.half, threshold);
   const feeds = { [names.width]: vector(Float32Array.from(width)) };
   if (!activation || activation.range === 'token') return feeds;

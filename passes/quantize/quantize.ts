@@ -31,7 +31,11 @@ export const quantize = definePass({
   options: {
     scheme: text('scheme that says what is quantized and how', 'w8a8'),
     ...layoutOptions,
-    grid: choice("steps of clustered activations: RPTQ's (auto), which need not reach zero, or those of the scheme", ['auto', 'standard', 'rptq'], 'auto'),
+    grid: choice(
+      "steps of clustered activations: RPTQ's (auto), which need not reach zero, or those of the scheme",
+      ['auto', 'standard', 'rptq'],
+      'auto',
+    ),
     range: choice('statistic that a static range comes from', ['auto', 'minmax', 'ema', 'token'], 'auto'),
   },
   needs: ['sites', 'folded'],
@@ -58,7 +62,10 @@ function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settin
     return bypass(graph, site);
   }
   const attention = attentionFed(site.y);
-  const what = settings.activations === 'block' || activation.range === 'token' ? dynamic(graph, site, activation, settings) : fixed(graph, site, activation, statistics!, settings);
+  const what =
+    settings.activations === 'block' || activation.range === 'token'
+      ? dynamic(graph, site, activation, settings)
+      : fixed(graph, site, activation, statistics!, settings);
   for (const l of consumers) ctx.ledger.done('linear', nameOf(l.node), what);
   if (attention) ctx.ledger.done('attention', nameOf(attention), `${site.role} at ${activation.bits} bits`);
   ctx.count('activations');
@@ -90,7 +97,12 @@ function fitZeroPoints(graph: Graph, scheme: Scheme, settings: Settings, ctx: Pa
 }
 
 /** Scale and zero point of each group of channels. */
-function staticParameters(range: ChannelRange, sizes: readonly number[], activation: ActivationScheme, settings: Settings): readonly QuantParameters[] {
+function staticParameters(
+  range: ChannelRange,
+  sizes: readonly number[],
+  activation: ActivationScheme,
+  settings: Settings,
+): readonly QuantParameters[] {
   const grid = gridFor(activation, sizes, settings.grid);
   return groupRanges(range, sizes).map(([lo, hi]) => parametersFor(lo, hi, { ...activation, grid }));
 }
@@ -115,8 +127,20 @@ function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistic
     FakeQuantize,
     [
       sourceOf(site),
-      constant('scale', dense([sizes.length], parameters.map((p) => p.scale))),
-      constant('zero', dense([sizes.length], parameters.map((p) => p.zero))),
+      constant(
+        'scale',
+        dense(
+          [sizes.length],
+          parameters.map((p) => p.scale),
+        ),
+      ),
+      constant(
+        'zero',
+        dense(
+          [sizes.length],
+          parameters.map((p) => p.zero),
+        ),
+      ),
       constant('group', int64s([range.min.length], groupIndex(sizes))),
     ],
     { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) }, like: site.y },
@@ -130,13 +154,19 @@ function dynamic(graph: Graph, site: Site, activation: ActivationScheme, setting
   const blocked = settings.activations === 'block';
   const symmetric = blocked || activation.symmetric;
   const bounds = codeRange(activation.bits, symmetric);
-  const attributes = { qmin: int(bounds.min), qmax: int(bounds.max), symmetric: int(symmetric ? 1 : 0), block: int(blocked ? settings.block : 0) };
+  const attributes = {
+    qmin: int(bounds.min),
+    qmax: int(bounds.max),
+    symmetric: int(symmetric ? 1 : 0),
+    block: int(blocked ? settings.block : 0),
+  };
   graph.replace(site.y, create({ graph, before: site.node }, DynamicQuantize, [sourceOf(site)], { attributes, like: site.y }).y);
   graph.erase(site.node);
   return `input at ${activation.bits} bits, per token${blocked ? ` and block of ${settings.block}` : ''}`;
 }
 
-const gridFor = (activation: ActivationScheme, sizes: readonly number[], grid: Settings['grid']): Grid => (grid === 'auto' ? clusterGrid(activation, sizes) : grid);
+const gridFor = (activation: ActivationScheme, sizes: readonly number[], grid: Settings['grid']): Grid =>
+  grid === 'auto' ? clusterGrid(activation, sizes) : grid;
 
 /** The range of every channel that the statistic of choice gives. */
 function rangeFor(s: Statistics, site: Site, activation: ActivationScheme, settings: Settings): ChannelRange {
@@ -152,7 +182,10 @@ function rangeFor(s: Statistics, site: Site, activation: ActivationScheme, setti
   }
 }
 
-const clipped = ({ min, max }: ChannelRange, low: number, high: number): ChannelRange => ({ min: min.map((x) => Math.max(x, low)), max: max.map((x) => Math.min(x, high)) });
+const clipped = ({ min, max }: ChannelRange, low: number, high: number): ChannelRange => ({
+  min: min.map((x) => Math.max(x, low)),
+  max: max.map((x) => Math.min(x, high)),
+});
 
 function groupRanges({ min, max }: ChannelRange, sizes: readonly number[]): readonly (readonly [number, number])[] {
   let start = 0;
@@ -168,7 +201,8 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
   const tensor = weight.constant!;
   const [rows = 0, columns = 0] = tensor.shape;
   const sizes = rowGroups(rows, site, settings);
-  const parameters = () => weightParameters(floats(tensor), columns, scheme, { sizes, wholeTensor: scheme.per === 'tensor', multiples: settings.multiples });
+  const parameters = () =>
+    weightParameters(floats(tensor), columns, scheme, { sizes, wholeTensor: scheme.per === 'tensor', multiples: settings.multiples });
   const shape = [sizes.length, columns];
   const bounds = codeRange(scheme.bits, scheme.symmetric);
   const made = create(
@@ -176,8 +210,14 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
     FakeQuantize,
     [
       weight,
-      graph.addConstant(graph.freshName(`${weight.name}.scale`), lazy('f32', shape, () => parameters().scale)),
-      graph.addConstant(graph.freshName(`${weight.name}.zero`), lazy('f32', shape, () => parameters().zero)),
+      graph.addConstant(
+        graph.freshName(`${weight.name}.scale`),
+        lazy('f32', shape, () => parameters().scale),
+      ),
+      graph.addConstant(
+        graph.freshName(`${weight.name}.zero`),
+        lazy('f32', shape, () => parameters().zero),
+      ),
       graph.addConstant(graph.freshName(`${weight.name}.group`), int64s([rows], groupIndex(sizes))),
     ],
     { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) } },

@@ -22,7 +22,12 @@ export interface WeightGrouping {
 const carrierRange = 119;
 
 /** Round-to-nearest scales and zero points of W [in, out], one for each run of rows and each column; or one for all. */
-export function weightParameters(w: Float32Array, columns: number, spec: WeightSpec, { sizes, wholeTensor, multiples }: WeightGrouping): WeightParameters {
+export function weightParameters(
+  w: Float32Array,
+  columns: number,
+  spec: WeightSpec,
+  { sizes, wholeTensor, multiples }: WeightGrouping,
+): WeightParameters {
   const min = new Float32Array(sizes.length * columns).fill(Infinity);
   const max = new Float32Array(sizes.length * columns).fill(-Infinity);
   const index = groupIndex(sizes);
@@ -43,7 +48,14 @@ export function weightParameters(w: Float32Array, columns: number, spec: WeightS
 }
 
 /** Scales at multiples of a 119th of the column's largest weight: of the multiples below and above, the one with the lesser squared error. */
-function onMultiples(w: Float32Array, columns: number, index: readonly number[], free: readonly QuantParameters[], low: Float32Array, spec: WeightSpec): WeightParameters {
+function onMultiples(
+  w: Float32Array,
+  columns: number,
+  index: readonly number[],
+  free: readonly QuantParameters[],
+  low: Float32Array,
+  spec: WeightSpec,
+): WeightParameters {
   const largest = new Float32Array(columns);
   w.forEach((x, i) => (largest[i % columns] = Math.max(largest[i % columns]!, Math.abs(x))));
   const unit = largest.map((x) => shortened(Math.max(x / carrierRange, 1e-30)));

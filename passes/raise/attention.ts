@@ -23,7 +23,8 @@ export const attention: RewriteRule = {
     const softmax = viewAs(Softmax, node);
     if (!softmax) return 'no-match';
     const context = sole(softmax.output, MatMul.schema.op);
-    if (!context || context.input(0) !== softmax.output) return refuse('the softmax does not feed one product with the values', softmax.output);
+    if (!context || context.input(0) !== softmax.output)
+      return refuse('the softmax does not feed one product with the values', softmax.output);
     const found = operandsOf(softmax, context);
     if ('refused' in found) return found;
     const merged = mergedHeads(context.output, found.q.source.type!.shape!.slice(0, 2));
@@ -50,7 +51,8 @@ function operandsOf(softmax: Softmax, context: Node): Operands | Refusal {
   if (!product) return refuse('the scores are not a product', value);
   const [q, k, v] = [splitHeads(product.a, [0, 2, 1, 3]), splitHeads(product.b, [0, 2, 3, 1]), splitHeads(context.input(1)!, [0, 2, 1, 3])];
   if (!q || !k || !v) return refuse('query, key or value is not split into heads by Reshape and Transpose', product.y);
-  if (q.heads !== k.heads || k.heads !== v.heads || q.width !== k.width) return refuse('query, key and value have different heads', product.y);
+  if (q.heads !== k.heads || k.heads !== v.heads || q.width !== k.width)
+    return refuse('query, key and value have different heads', product.y);
   if (v.factor !== 1) return refuse('the values are scaled', context.input(1)!);
   return { q, k, v, mask, factor: factor * q.factor * k.factor };
 }
@@ -59,7 +61,12 @@ function build(graph: Graph, merged: Value, { q, k, v, mask, factor }: Operands,
   const at = { graph, before: merged.producer! };
   const attributes = { q_num_heads: int(q.heads), kv_num_heads: int(v.heads), scale: float(factor) };
   const type = tensorType(q.source.type!.dtype, [...q.source.type!.shape!.slice(0, 2), v.heads * v.width]);
-  const made = create(at, Attention, [q.source, k.source, v.source, mask && wholeMask(at, mask, q.source, k.source)], { attributes, like: merged, type, name });
+  const made = create(at, Attention, [q.source, k.source, v.source, mask && wholeMask(at, mask, q.source, k.source)], {
+    attributes,
+    like: merged,
+    type,
+    name,
+  });
   graph.replace(merged, made.y);
 }
 
@@ -67,7 +74,8 @@ function build(graph: Graph, merged: Value, { q, k, v, mask, factor }: Operands,
 function wholeMask(at: Insertion, mask: Value, q: Value, k: Value): Value {
   const shape = mask.type?.shape;
   if (!shape || (shape.length > 1 && shape.at(-2) !== 1 && shape.at(-1) !== 1)) return mask;
-  const tokens = (v: Value): Value => create(at, Shape, [v], { attributes: { start: int(1), end: int(2) }, type: tensorType('i64', [1]) }).shape;
+  const tokens = (v: Value): Value =>
+    create(at, Shape, [v], { attributes: { start: int(1), end: int(2) }, type: tensorType('i64', [1]) }).shape;
   const target = create(at, Concat, [tokens(q), tokens(k)], { attributes: { axis: int(0) }, type: tensorType('i64', [2]) }).concat_result;
   const type = tensorType(mask.type!.dtype, broadcast(shape, [q.type!.shape![1]!, k.type!.shape![1]!]));
   return create(at, Expand, [mask, target], { type }).output;
@@ -134,6 +142,9 @@ function mergedHeads(context: Value, tokens: readonly Dim[]): Value | null {
   if (transpose?.perm?.join() !== '0,2,1,3') return null;
   const reshape = viewAs(Reshape, sole(transpose.transposed, Reshape.schema.op));
   const to = reshape?.reshaped.type?.shape;
-  const copies = integersOf(reshape?.shape ?? null)?.slice(0, 2).join() === '0,0';
+  const copies =
+    integersOf(reshape?.shape ?? null)
+      ?.slice(0, 2)
+      .join() === '0,0';
   return reshape && to?.length === 3 && (copies || sameShape(to.slice(0, 2), tokens)) ? reshape.reshaped : null;
 }

@@ -6,11 +6,13 @@ import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { dtypes } from '../../ir/types.ts';
 
 /** Readers of `from` read `x`, which keeps its name, unless the caller of the graph knows it by the other one. */
-const forward = (graph: Graph, from: Value, x: Value): void => (graph.outputs.includes(from) ? graph.replace(from, x) : graph.replaceUses(from, x));
+const forward = (graph: Graph, from: Value, x: Value): void =>
+  graph.outputs.includes(from) ? graph.replace(from, x) : graph.replaceUses(from, x);
 
 /** Identity(x) = x. Exporters expose one tensor under several names through it. */
 const identity = rule('drop-identity', op(Identity, 'id', { input: any('x') }), ({ id, x }, { graph }) => {
-  if (graph.outputs.includes(id.output) && x.producer === null) return refuse('a graph output that is an input or a constant needs its node');
+  if (graph.outputs.includes(id.output) && x.producer === null)
+    return refuse('a graph output that is an input or a constant needs its node');
   forward(graph, id.output, x);
 });
 
@@ -28,10 +30,18 @@ const dropout = rule('drop-dropout', op(Dropout, 'dropout', { data: any('x') }),
 
 /** x * 1 = x / 1 = x + 0 = x - 0 = x, if the constant does not broaden x. */
 const neutral = [
-  rule('drop-mul-one', op(Mul, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 1) ? forward(graph, f.c, x) : refuse('not a factor 1'))),
-  rule('drop-div-one', op(Div, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 1) ? forward(graph, f.c, x) : refuse('not a divisor 1'))),
-  rule('drop-add-zero', op(Add, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 0) ? forward(graph, f.c, x) : refuse('not a term 0'))),
-  rule('drop-sub-zero', op(Sub, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) => (is(k, 0) ? forward(graph, f.c, x) : refuse('not a term 0'))),
+  rule('drop-mul-one', op(Mul, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) =>
+    is(k, 1) ? forward(graph, f.c, x) : refuse('not a factor 1'),
+  ),
+  rule('drop-div-one', op(Div, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) =>
+    is(k, 1) ? forward(graph, f.c, x) : refuse('not a divisor 1'),
+  ),
+  rule('drop-add-zero', op(Add, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) =>
+    is(k, 0) ? forward(graph, f.c, x) : refuse('not a term 0'),
+  ),
+  rule('drop-sub-zero', op(Sub, 'f', { a: any('x'), b: any('k') }), ({ f, x, k }, { graph }) =>
+    is(k, 0) ? forward(graph, f.c, x) : refuse('not a term 0'),
+  ),
 ];
 const is = (k: Value, x: number): boolean => k.constant?.shape.length === 0 && scalarOf(k) === x;
 

@@ -19,7 +19,21 @@ function flattened(v: Value | null): Value | null {
 }
 
 /** Operators that act on each token alone. */
-const tokenwise = new Set(['Relu', 'Gelu', 'Sigmoid', 'Tanh', 'Erf', 'Identity', 'LayerNormalization', 'RMSNormalization', 'MatMul', 'Add', 'Mul', 'Sub', 'Div']);
+const tokenwise = new Set([
+  'Relu',
+  'Gelu',
+  'Sigmoid',
+  'Tanh',
+  'Erf',
+  'Identity',
+  'LayerNormalization',
+  'RMSNormalization',
+  'MatMul',
+  'Add',
+  'Mul',
+  'Sub',
+  'Div',
+]);
 
 /** f(Reshape(x)) = Reshape(f(x)) for an f that acts on each token alone: the 2-D island shrinks until it is gone. */
 const sink: RewriteRule = {
@@ -32,9 +46,16 @@ const sink: RewriteRule = {
     const axis = node.attributes.get('axis');
     if (axis?.kind === 'int' && axis.value !== -1n && axis.value !== 1n) return refuse('it mixes tokens', node.output);
     const others = node.operands.flatMap((u, i) => (sources[i] ? [] : [u.value]));
-    if (!others.every((v) => v === null || tokenIndependent(node, v))) return refuse('an operand is neither flattened nor the same for all tokens', node.output);
-    if (!sources.every((s) => s === null || sameShape(s.type?.shape?.slice(0, -1), lead))) return refuse('two operands are flattened from different shapes', node.output);
-    raiseRank(graph, node, node.operands.map((u, i) => sources[i] ?? u.value), lead);
+    if (!others.every((v) => v === null || tokenIndependent(node, v)))
+      return refuse('an operand is neither flattened nor the same for all tokens', node.output);
+    if (!sources.every((s) => s === null || sameShape(s.type?.shape?.slice(0, -1), lead)))
+      return refuse('two operands are flattened from different shapes', node.output);
+    raiseRank(
+      graph,
+      node,
+      node.operands.map((u, i) => sources[i] ?? u.value),
+      lead,
+    );
     return 'applied';
   },
 };
@@ -50,7 +71,12 @@ function raiseRank(graph: Graph, node: Node, inputs: readonly (Value | null)[], 
   const channels = flat.shape!.at(-1)!;
   // Axis 1 of [tokens, C] is the last one of [.., C].
   const attributes = { ...Object.fromEntries(node.attributes), ...(node.attributes.has('axis') ? { axis: int(-1) } : {}) };
-  const made = createNode(at, node.op, inputs, { attributes, like: node.output, type: tensorType(flat.dtype, [...lead, channels]), name: node.name });
+  const made = createNode(at, node.op, inputs, {
+    attributes,
+    like: node.output,
+    type: tensorType(flat.dtype, [...lead, channels]),
+    name: node.name,
+  });
   const target = graph.addConstant(graph.freshName('flat_shape'), int64s([2], [-1, Number(channels)]));
   graph.replaceUses(node.output, create(at, Reshape, [made.output, target], { like: node.output, type: flat }).reshaped);
 }

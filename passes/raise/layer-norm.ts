@@ -11,7 +11,9 @@ const variance = op(ReduceMean, 'variance', {
   data: op(Pow, 'square', { x: op(Sub, 'again', { a: any('x'), b: mean }), y: constant('two') }),
   axes: constant('axes2'),
 });
-const deviation = op(Sqrt, 'root', { x: either(Add, 'sum', { a: variance, b: constant('epsilon') }, { a: constant('epsilon'), b: variance }) });
+const deviation = op(Sqrt, 'root', {
+  x: either(Add, 'sum', { a: variance, b: constant('epsilon') }, { a: constant('epsilon'), b: variance }),
+});
 const normalized = op(Div, 'quotient', { a: op(Sub, 'centred', { a: any('x'), b: mean }), b: deviation });
 const scaled = either(Mul, 'product', { a: normalized, b: constant('gain') }, { a: constant('gain'), b: normalized });
 
@@ -26,7 +28,11 @@ const decomposed = rule(
     if (!isChannelVector(gain) || !isChannelVector(bias)) return refuse('gain or bias is not one value per channel');
     const eps = scalarOf(epsilon);
     if (eps === null) return refuse('epsilon is not a number');
-    const made = create(at, LayerNormalization, [x, gain, bias], { attributes: { axis: int(-1), epsilon: float(eps) }, like: norm.c, name: norm.node.name });
+    const made = create(at, LayerNormalization, [x, gain, bias], {
+      attributes: { axis: int(-1), epsilon: float(eps) },
+      like: norm.c,
+      name: norm.node.name,
+    });
     at.graph.replace(norm.c, made.y);
   },
 );

@@ -33,7 +33,9 @@ function bestLabels(features: readonly (readonly number[])[], clusters: number, 
   // ml-kmeans measures convergence in absolute units, so the points are brought to unit size; distances keep their proportions.
   const size = Math.max(...features.flat().map(Math.abs), 1e-30);
   const points = features.map((p) => p.map((x) => x / size));
-  const runs = Array.from({ length: restarts }, (_, r) => kmeans(points, clusters, { seed: seed * restarts + r, maxIterations: 300, tolerance: 1e-12 }));
+  const runs = Array.from({ length: restarts }, (_, r) =>
+    kmeans(points, clusters, { seed: seed * restarts + r, maxIterations: 300, tolerance: 1e-12 }),
+  );
   const inertia = (labels: readonly number[], centroids: readonly (readonly number[])[]) =>
     points.reduce((sum, p, i) => sum + p.reduce((d, x, k) => d + (x - centroids[labels[i]!]![k]!) ** 2, 0), 0);
   const scored = runs.map((r) => [inertia(r.clusters, r.centroids), r.clusters] as const);
@@ -83,7 +85,11 @@ export function clusterWithin(
 }
 
 /** The features of some channels, each widened by those of its followers: maxima at even places, minima at odd ones. */
-function pooled(features: readonly (readonly number[])[], { leaders }: Freedom, channels: readonly number[]): readonly (readonly number[])[] {
+function pooled(
+  features: readonly (readonly number[])[],
+  { leaders }: Freedom,
+  channels: readonly number[],
+): readonly (readonly number[])[] {
   if (!leaders) return channels.map((i) => features[i]!);
   return channels.map((i) => {
     const alike = features.filter((_, j) => leaders[j] === leaders[i]);

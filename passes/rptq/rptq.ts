@@ -54,7 +54,8 @@ export const rptq = definePass({
 type Joint = readonly [Site, ...Site[]];
 
 function jointSites(all: readonly Site[]): readonly Joint[] {
-  const find = (role: Site['role'], attention: Node, where: (s: Site) => Node | null) => all.find((s) => s.role === role && where(s) === attention);
+  const find = (role: Site['role'], attention: Node, where: (s: Site) => Node | null) =>
+    all.find((s) => s.role === role && where(s) === attention);
   const below = (s: Site) => attentionFed(s.y);
   const above = (s: Site) => (s.role === 'linear' ? attentionResult(s.x) : null);
   return all.flatMap((site): Joint[] => {
@@ -117,4 +118,6 @@ function withHeads(above: Freedom, attention: Node | null, size: number, paired:
 }
 
 const feedsAttention = (site: Site): boolean =>
-  [...site.y.uses].some((u) => (u.node.op === 'qc.Decode' ? [...u.node.output.uses] : [u]).some((v) => attentionFed(v.node.output) !== null));
+  [...site.y.uses].some((u) =>
+    (u.node.op === 'qc.Decode' ? [...u.node.output.uses] : [u]).some((v) => attentionFed(v.node.output) !== null),
+  );

@@ -15,7 +15,8 @@ export function problemsIn(error: unknown): readonly Diagnostic[] {
 
 /** Also one of another copy of the library, which a plugin may have imported. */
 const isQcError = (error: unknown): error is QcError =>
-  error instanceof QcError || (error instanceof Error && error.name === 'QcError' && 'diagnostics' in error && Array.isArray(error.diagnostics));
+  error instanceof QcError ||
+  (error instanceof Error && error.name === 'QcError' && 'diagnostics' in error && Array.isArray(error.diagnostics));
 
 /** The exit code of diagnostics: that of the first. */
 export const exitCodeFor = (problems: readonly Diagnostic[]): number => exitCodes[codeEntry(problems[0]!.code).family];

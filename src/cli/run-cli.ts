@@ -16,7 +16,10 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   try {
     const run = async (talk: Talk, command: Command): Promise<void> => void (code = await attend(new Terminal(talk), command));
     const program = buildProgram(run);
-    checkCommand(argv, program.commands.map((c) => c.name()));
+    checkCommand(
+      argv,
+      program.commands.map((c) => c.name()),
+    );
     await program.parseAsync(argv, { from: 'user' });
     return code;
   } catch (error) {

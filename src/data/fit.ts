@@ -55,5 +55,11 @@ function implied(input: ModelInput, ids: HostTensor): HostTensor | undefined {
   }
 }
 
-const positions = (shape: readonly number[], count: number, length: number): HostTensor =>
-  ({ dtype: 'i64', shape, data: fromNumbers('i64', Float64Array.from({ length: count }, (_, i) => i % length))! });
+const positions = (shape: readonly number[], count: number, length: number): HostTensor => ({
+  dtype: 'i64',
+  shape,
+  data: fromNumbers(
+    'i64',
+    Float64Array.from({ length: count }, (_, i) => i % length),
+  )!,
+});

@@ -3,8 +3,18 @@ import { isFloat, type DType } from '../../ir/types.ts';
 import type { HostData, HostTensor } from '../../passes/infra/executor.ts';
 
 const kinds = {
-  f32: Float32Array, f16: Uint16Array, f64: Float64Array, i8: Int8Array, i16: Int16Array, i32: Int32Array, i64: BigInt64Array,
-  u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, u64: BigUint64Array, bool: Uint8Array,
+  f32: Float32Array,
+  f16: Uint16Array,
+  f64: Float64Array,
+  i8: Int8Array,
+  i16: Int16Array,
+  i32: Int32Array,
+  i64: BigInt64Array,
+  u8: Uint8Array,
+  u16: Uint16Array,
+  u32: Uint32Array,
+  u64: BigUint64Array,
+  bool: Uint8Array,
 } as const satisfies Partial<Record<DType, unknown>>;
 
 /** The element types that have a typed array. */
@@ -25,8 +35,11 @@ interface ViewKind {
 }
 
 /** `count` elements that all are `value`. */
-export const filled = (dtype: HostDType, shape: readonly number[], count: number, value: number): HostTensor =>
-  ({ dtype, shape, data: fromNumbers(dtype, new Float64Array(count).fill(value))! });
+export const filled = (dtype: HostDType, shape: readonly number[], count: number, value: number): HostTensor => ({
+  dtype,
+  shape,
+  data: fromNumbers(dtype, new Float64Array(count).fill(value))!,
+});
 
 /** `source` with elements of another type; null when one of them does not fit there. */
 export function convert(source: HostTensor, dtype: HostDType): HostTensor | null {

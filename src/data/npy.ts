@@ -3,9 +3,18 @@ import type { HostTensor } from '../../passes/infra/executor.ts';
 import { elementsOf, type HostDType } from './host-arrays.ts';
 
 const types: Readonly<Record<string, readonly [HostDType, number]>> = {
-  '<f2': ['f16', 2], '<f4': ['f32', 4], '<f8': ['f64', 8], '|b1': ['bool', 1],
-  '|i1': ['i8', 1], '<i2': ['i16', 2], '<i4': ['i32', 4], '<i8': ['i64', 8],
-  '|u1': ['u8', 1], '<u2': ['u16', 2], '<u4': ['u32', 4], '<u8': ['u64', 8],
+  '<f2': ['f16', 2],
+  '<f4': ['f32', 4],
+  '<f8': ['f64', 8],
+  '|b1': ['bool', 1],
+  '|i1': ['i8', 1],
+  '<i2': ['i16', 2],
+  '<i4': ['i32', 4],
+  '<i8': ['i64', 8],
+  '|u1': ['u8', 1],
+  '<u2': ['u16', 2],
+  '<u4': ['u32', 4],
+  '<u8': ['u64', 8],
 };
 
 /** The array in the bytes of a `.npy` file, versions 1 to 3; `refuse` is told why there is none. */
@@ -35,5 +44,9 @@ function headerOf(bytes: Uint8Array, refuse: (why: string) => never): { readonly
 
 function shapeOf(header: string, refuse: (why: string) => never): readonly number[] {
   const list = /'shape'\s*:\s*\(([\d\s,L]*)\)/.exec(header)?.[1] ?? refuse('the header has no shape');
-  return list.split(',').map((d) => d.trim()).filter((d) => d !== '').map((d) => Number.parseInt(d, 10));
+  return list
+    .split(',')
+    .map((d) => d.trim())
+    .filter((d) => d !== '')
+    .map((d) => Number.parseInt(d, 10));
 }

@@ -88,7 +88,9 @@ function countOf(input: ModelInput, array: HostTensor, at: Location): number {
 }
 
 const sampleAt = (i: number, count: number, arrays: ReadonlyMap<string, HostTensor>): Feeds =>
-  Object.fromEntries([...arrays].map(([name, { dtype, shape, data }]) => {
-    const size = data.length / count;
-    return [name, { dtype, shape: [shape[0]! / count, ...shape.slice(1)], data: data.subarray(i * size, (i + 1) * size) }];
-  }));
+  Object.fromEntries(
+    [...arrays].map(([name, { dtype, shape, data }]) => {
+      const size = data.length / count;
+      return [name, { dtype, shape: [shape[0]! / count, ...shape.slice(1)], data: data.subarray(i * size, (i + 1) * size) }];
+    }),
+  );

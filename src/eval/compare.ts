@@ -83,7 +83,12 @@ async function closeAll(programs: readonly (Program | null)[]): Promise<void> {
 }
 
 function checkInputs(graph: Graph, float: Graph): void {
-  const [a, b] = [graph, float].map((g) => g.inputs.map((v) => v.name).sort().join(', '));
+  const [a, b] = [graph, float].map((g) =>
+    g.inputs
+      .map((v) => v.name)
+      .sort()
+      .join(', '),
+  );
   if (a !== b) fail('QC2103', 'the two models have different inputs', undefined, { notes: [`the model: ${a}`, `the float model: ${b}`] });
 }
 

@@ -16,7 +16,11 @@ export function logitsOf(outputs: Feeds): HostTensor {
 }
 
 /** Scores every window alone: the mean over its tokens, but the first, of -log p(token | tokens before it). */
-export async function perplexity(program: Program, windows: readonly Feeds[], onWindow: (done: number) => void = () => {}): Promise<Perplexity> {
+export async function perplexity(
+  program: Program,
+  windows: readonly Feeds[],
+  onWindow: (done: number) => void = () => {},
+): Promise<Perplexity> {
   let sum = 0;
   let tokens = 0;
   for (const [i, feeds] of windows.entries()) {

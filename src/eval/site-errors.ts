@@ -24,7 +24,12 @@ const budget = 256 * 2 ** 20;
  * Compares the results of linears and norms that have the same name and the same basis in both models, on a few windows. As
  * many values as fit into the budget become outputs of copies of the models at a time.
  */
-export async function siteErrors(float: Graph, model: Graph, windows: readonly Feeds[], settings: SiteSettings): Promise<readonly SiteError[]> {
+export async function siteErrors(
+  float: Graph,
+  model: Graph,
+  windows: readonly Feeds[],
+  settings: SiteSettings,
+): Promise<readonly SiteError[]> {
   const raised = await raise(float);
   const there = resultsOf(model);
   const wanted = comparable(raised, model).filter((v) => there.has(v.name));

@@ -9,8 +9,18 @@ export interface Port extends TensorType {
 }
 
 const runtimeTypes: Readonly<Partial<Record<DType, RuntimeType>>> = {
-  f32: 'float32', f16: 'float16', f64: 'float64', i8: 'int8', i16: 'int16', i32: 'int32', i64: 'int64',
-  u8: 'uint8', u16: 'uint16', u32: 'uint32', u64: 'uint64', bool: 'bool',
+  f32: 'float32',
+  f16: 'float16',
+  f64: 'float64',
+  i8: 'int8',
+  i16: 'int16',
+  i32: 'int32',
+  i64: 'int64',
+  u8: 'uint8',
+  u16: 'uint16',
+  u32: 'uint32',
+  u64: 'uint64',
+  bool: 'bool',
 };
 
 const dtypeOf: ReadonlyMap<string, DType> = new Map(dtypes.flatMap((d) => (runtimeTypes[d] ? [[runtimeTypes[d], d] as const] : [])));
@@ -28,7 +38,13 @@ export function refuseToCross(role: 'input' | 'output', name: string, type: stri
 /** The port that ONNX Runtime describes; QC5001 when its arrays cannot be passed. */
 export function portFrom(role: 'input' | 'output', wire: WirePort, at: Location): Port {
   const dtype = dtypeOf.get(wire.type ?? '') ?? refuseToCross(role, wire.name, wire.type ?? 'not a tensor', at);
-  return { name: wire.name, ...tensorType(dtype, wire.shape.map((d) => (d === '' ? null : d))) };
+  return {
+    name: wire.name,
+    ...tensorType(
+      dtype,
+      wire.shape.map((d) => (d === '' ? null : d)),
+    ),
+  };
 }
 
 /** Copies of the feeds for a message to give away: one copy, where a message that keeps its arrays makes two. */

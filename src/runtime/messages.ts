@@ -9,7 +9,18 @@ export interface SessionSettings {
 
 /** The element types of onnxruntime-node that cross the boundary as typed arrays. */
 export type RuntimeType =
-  | 'float32' | 'float16' | 'float64' | 'int8' | 'int16' | 'int32' | 'int64' | 'uint8' | 'uint16' | 'uint32' | 'uint64' | 'bool';
+  | 'float32'
+  | 'float16'
+  | 'float64'
+  | 'int8'
+  | 'int16'
+  | 'int32'
+  | 'int64'
+  | 'uint8'
+  | 'uint16'
+  | 'uint32'
+  | 'uint64'
+  | 'bool';
 
 export interface WireTensor {
   readonly type: RuntimeType;

@@ -101,7 +101,10 @@ const subjectOf = (graph: Graph, path: string): Subject => ({
 });
 
 function checkBoundary(graph: Graph, subject: Subject): void {
-  for (const [role, values] of [['input', graph.inputs], ['output', graph.outputs]] as const)
+  for (const [role, values] of [
+    ['input', graph.inputs],
+    ['output', graph.outputs],
+  ] as const)
     for (const { name, type, producer } of values)
       if (type && !crosses(type.dtype)) refuseToCross(role, name, type.dtype, placeOf(subject, producer?.name));
 }

@@ -25,7 +25,11 @@ export function refuse(subject: Subject, action: 'load' | 'run', error: unknown)
 function readable(message: string, subject: Subject): string {
   const type = /^Unsupported data type: (\d+)$/.exec(message)?.[1];
   if (type !== undefined) return `an input or output is ${dtypes[Number(type) - 1] ?? `type ${type}`}, which onnxruntime-node cannot pass`;
-  return message.replaceAll(subject.path, subject.name).replace(/^Load model from .*? failed:\s*/, '').replace(/\s+/g, ' ').trim();
+  return message
+    .replaceAll(subject.path, subject.name)
+    .replace(/^Load model from .*? failed:\s*/, '')
+    .replace(/\s+/g, ' ')
+    .trim();
 }
 
 // The ways in which ONNX Runtime names a node, most specific first.

@@ -62,7 +62,10 @@ function build(): string {
   removeOld(cache);
   const own = `${target}.${process.pid}`;
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', own, '--declaration', 'false'], { cwd: root, stdio: 'pipe' });
+  execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', own, '--declaration', 'false'], {
+    cwd: root,
+    stdio: 'pipe',
+  });
   try {
     renameSync(own, target);
   } catch {

@@ -58,7 +58,12 @@ describe('a compile', () => {
     expect(readFileSync(at('second.onnx')).equals(readFileSync(at('first.onnx')))).toBe(true);
     const { code, stdout, stderr } = await compile('-p', 'none', '--calibration', at('ranges'), '-o', at('third.onnx'), '--json');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(JSON.parse(stdout)).toMatchObject({ scheme: 'w8a8', target: 'ort-cpu', bytesBefore: 670073, files: [{ path: at('third.onnx') }] });
+    expect(JSON.parse(stdout)).toMatchObject({
+      scheme: 'w8a8',
+      target: 'ort-cpu',
+      bytesBefore: 670073,
+      files: [{ path: at('third.onnx') }],
+    });
   });
 
   test('is measured by eval, alone and against the float model', async () => {
@@ -93,7 +98,10 @@ describe('a compile', () => {
 test('an encoder is compared by its outputs', async () => {
   const bert = fixture('bert-tiny-op17');
   const alone = await qc(['eval', bert, '--data', lines, '--seq', '12']);
-  expect(alone).toMatchObject({ code: 2, stderr: expect.stringMatching(/QC2103: perplexity needs .*\n.*\n {2}hint: compare it .*--against/) });
+  expect(alone).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/QC2103: perplexity needs .*\n.*\n {2}hint: compare it .*--against/),
+  });
   const { stdout } = await qc(['eval', bert, '--data', lines, '--seq', '12', '--windows', '1', '--against', bert, '--json']);
   expect(JSON.parse(stdout)).toMatchObject({ windows: 1, against: { outputs: [{ name: 'last_hidden_state', sqnr: null, cosine: 1 }] } });
   expect(JSON.parse(stdout).perplexity).toBeUndefined();
@@ -123,7 +131,11 @@ describe('a compile that fails', () => {
     const failing = plugin('failing', "fail('QC2107', 'not finite')");
     const rest = ['--calib', arrays, '--samples', '1', '-o', join(out, 'm.onnx')];
     const run = (file: string, name: string, env = {}) => qc(['compile', float, '-p', name, '--plugin', file, ...rest], { env });
-    expect(await run(failing, 'failing')).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('error QC2107: not finite') });
+    expect(await run(failing, 'failing')).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('error QC2107: not finite'),
+    });
     const buggy = plugin('buggy', "throw new TypeError('oops')");
     const quiet = await run(buggy, 'buggy');
     expect(quiet).toMatchObject({ code: 70, stderr: expect.stringContaining('error QC9001: TypeError: oops') });

@@ -22,7 +22,10 @@ describe('inspect', () => {
       irVersion: 7,
       opsets: { 'ai.onnx': 13 },
       producer: { name: 'pytorch' },
-      inputs: [{ name: 'input_ids', type: 'i64[batch,seq]' }, { name: 'attention_mask', type: 'i64[batch,seq]' }],
+      inputs: [
+        { name: 'input_ids', type: 'i64[batch,seq]' },
+        { name: 'attention_mask', type: 'i64[batch,seq]' },
+      ],
       outputs: [{ name: 'logits', type: 'f32[batch,seq,384]' }],
       externalFiles: [],
       recognised: { linears: 13, heads: 1, norms: 5, attentions: 2, sites: { norm: 4, linear: 4 } },
@@ -108,14 +111,20 @@ describe('opt', () => {
     const printed = await qc(['opt', file, '-p', 'raise,dead-code', '--print-after', 'raise', '-o', file.replace('.qcir', '.onnx')]);
     expect(printed).toMatchObject({ code: 0, stdout: '', stderr: expect.stringContaining(`// after raise\n${raised}`) });
     expect((await json('inspect', file.replace('.qcir', '.onnx'))).operators).toEqual({ MatMul: 1, Relu: 1 });
-    expect(await qc(['opt', file, '-p', 'raise', '--print-after', 'rais'])).toMatchObject({ code: 2, stderr: expect.stringContaining("did you mean 'raise'?") });
+    expect(await qc(['opt', file, '-p', 'raise', '--print-after', 'rais'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("did you mean 'raise'?"),
+    });
   });
 
   test('a pass whose needs are not met, and text that does not parse, are usage errors', async () => {
     const file = folder.file('demo.qcir', text);
     expect(await qc(['opt', file, '-p', 'calibrate'])).toMatchObject({ code: 2, stderr: expect.stringContaining('QC2005') });
     const broken = folder.file('broken.qcir', 'graph @x( {');
-    expect(await qc(['opt', broken, '-p', 'none'])).toMatchObject({ code: 2, stderr: expect.stringMatching(/broken\.qcir:1:\d+: error QC1501/) });
+    expect(await qc(['opt', broken, '-p', 'none'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/broken\.qcir:1:\d+: error QC1501/),
+    });
   });
 });
 

@@ -11,16 +11,34 @@ import { codeOf, f32, graphAttribute, i64, inFolder, intAttribute, localFunction
 const x = value('x', 'f32', [4]);
 const victim = model(
   {
-    input: [x, value('c', 'bool', [])], output: [value('y', 'f32', [4])], valueInfo: [value('n', 'f32', ['k', null])],
-    initializer: [f32('w', [300], Array(300).fill(1.5)), i64('s', [1], [4]), { name: 'f', dataType: 1, dims: [4], floatData: [1, 2, 3, 4] }, { name: 't', dataType: 8, dims: [1], stringData: [Buffer.from('text')] }],
+    input: [x, value('c', 'bool', [])],
+    output: [value('y', 'f32', [4])],
+    valueInfo: [value('n', 'f32', ['k', null])],
+    initializer: [
+      f32('w', [300], Array(300).fill(1.5)),
+      i64('s', [1], [4]),
+      { name: 'f', dataType: 1, dims: [4], floatData: [1, 2, 3, 4] },
+      { name: 't', dataType: 8, dims: [1], stringData: [Buffer.from('text')] },
+    ],
     sparseInitializer: [{ values: f32('z', [1], [7]), indices: i64('', [1], [1]), dims: [4] }],
     node: [
       node('Constant', [], ['k'], { attribute: [tensorAttribute('value', f32('', [4], [1, 2, 3, 4]))] }),
       node('Fn', ['x'], ['n'], { domain: 'local', attribute: [intAttribute('a', 3), { name: 'fs', type: kinds.floats, floats: [1, 2] }] }),
-      node('If', ['c'], ['y'], { attribute: ['then_branch', 'else_branch'].map((name) => graphAttribute(name, { output: [value('r', 'f32', [4])], node: [node('Add', ['n', 'k'], ['r'])] })) }),
+      node('If', ['c'], ['y'], {
+        attribute: ['then_branch', 'else_branch'].map((name) =>
+          graphAttribute(name, { output: [value('r', 'f32', [4])], node: [node('Add', ['n', 'k'], ['r'])] }),
+        ),
+      }),
     ],
   },
-  { functions: [localFunction('Fn', [node('Neg', ['x'], ['y'])])], opsetImport: [{ domain: '', version: int64(21) }, { domain: 'local', version: int64(1) }], metadataProps: [{ key: 'a', value: 'b' }] },
+  {
+    functions: [localFunction('Fn', [node('Neg', ['x'], ['y'])])],
+    opsetImport: [
+      { domain: '', version: int64(21) },
+      { domain: 'local', version: int64(1) },
+    ],
+    metadataProps: [{ key: 'a', value: 'b' }],
+  },
 );
 
 /** Reads from memory and from a file, and writes what came out; only a QcError may be thrown. Both must agree. */
@@ -60,7 +78,10 @@ describe('damaged files give coded errors only', () => {
     }));
   test('noise', () =>
     inFolder((folder) => {
-      fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => void handle(join(folder, 'm'), bytes)), { numRuns: 1000, seed: 7 });
+      fc.assert(
+        fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => void handle(join(folder, 'm'), bytes)),
+        { numRuns: 1000, seed: 7 },
+      );
     }));
   test('an error names the file and the byte', () =>
     inFolder((folder) => {
@@ -79,7 +100,8 @@ describe('hostile files', () => {
       for (let i = 0; i < 60; i++) for (const field of [6, 5, 1]) graph = Buffer.concat([tagBytes(field, graph.length), graph]);
       expect(handle(join(folder, 'm'), Buffer.concat([tagBytes(7, graph.length), graph]))).toBe('QC4101');
     }));
-  test('groups nested without end', () => inFolder((folder) => expect(handle(join(folder, 'm'), Buffer.alloc(100_000, 0x0b))).toBe('QC4101')));
+  test('groups nested without end', () =>
+    inFolder((folder) => expect(handle(join(folder, 'm'), Buffer.alloc(100_000, 0x0b))).toBe('QC4101')));
   test('lengths beyond the file allocate nothing', () =>
     inFolder((folder) => {
       for (const length of [2 ** 31 - 1, 2 ** 40, Number.MAX_SAFE_INTEGER]) {
@@ -90,7 +112,9 @@ describe('hostile files', () => {
       }
     }));
   test('an attribute named __proto__ is an attribute', () => {
-    const graph = readModelBytes(model({ output: [value('y', 'f32', [])], node: [node('Op', [], ['y'], { attribute: [intAttribute('__proto__', 3)] })] }));
+    const graph = readModelBytes(
+      model({ output: [value('y', 'f32', [])], node: [node('Op', [], ['y'], { attribute: [intAttribute('__proto__', 3)] })] }),
+    );
     expect([...graph.nodes][0]!.attributes.get('__proto__')).toEqual({ kind: 'int', value: 3n });
   });
 });
@@ -109,7 +133,9 @@ test('50,000 nodes, sorted and in reverse, are read in seconds', () => {
     const written = performance.now();
     expect(graph.size).toBe(count);
     expect([...graph.nodes][0]!.input(0)).toBe(graph.inputs[0]);
-    console.info(`${bytes.length} bytes: read in ${(read - start).toFixed(0)} ms, ${out.length} written in ${(written - read).toFixed(0)} ms`);
+    console.info(
+      `${bytes.length} bytes: read in ${(read - start).toFixed(0)} ms, ${out.length} written in ${(written - read).toFixed(0)} ms`,
+    );
     expect(written - start).toBeLessThan(30_000);
   }
 });

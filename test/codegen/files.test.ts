@@ -1,4 +1,16 @@
-import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { encodeGraph, readModel, readModelBytes, writeModel } from '../../codegen/onnx/index.ts';
@@ -11,7 +23,11 @@ import { codeOf, f32, graphAttribute, inFolder, model, node, tensorAttribute, va
 const y = value('y', 'f32', [512]);
 const ramp = (n: number, from = 0): number[] => Array.from({ length: n }, (_, i) => from + i);
 const external = (name: string, dims: readonly number[], entries: Readonly<Record<string, string | number>>): TensorProto => ({
-  name, dataType: 1, dims: dims.map((d) => int64(d)), dataLocation: 1, externalData: Object.entries(entries).map(([key, v]) => ({ key, value: String(v) })),
+  name,
+  dataType: 1,
+  dims: dims.map((d) => int64(d)),
+  dataLocation: 1,
+  externalData: Object.entries(entries).map(([key, v]) => ({ key, value: String(v) })),
 });
 const saved = (folder: string, bytes: Uint8Array): string => {
   const path = join(folder, 'm.onnx');
@@ -21,10 +37,16 @@ const saved = (folder: string, bytes: Uint8Array): string => {
 
 describe('weights stay in the model file until they are read', () => {
   const bytes = model({
-    initializer: [f32('big', [512], ramp(512)), f32('small', [2], [8, 9])], input: [value('c', 'bool', [])], output: [y],
+    initializer: [f32('big', [512], ramp(512)), f32('small', [2], [8, 9])],
+    input: [value('c', 'bool', [])],
+    output: [y],
     node: [
       node('Constant', [], ['k'], { attribute: [tensorAttribute('value', f32('', [400], ramp(400, 7)))] }),
-      node('If', ['c'], ['y'], { attribute: [graphAttribute('then_branch', { initializer: [f32('inner', [512], ramp(512, 3))], output: [value('inner', 'f32', [512])] })] }),
+      node('If', ['c'], ['y'], {
+        attribute: [
+          graphAttribute('then_branch', { initializer: [f32('inner', [512], ramp(512, 3))], output: [value('inner', 'f32', [512])] }),
+        ],
+      }),
     ],
   });
   test('in initializers, Constant nodes and inner graphs', () =>
@@ -59,7 +81,11 @@ describe('weights stay in the model file until they are read', () => {
       writeSync(fd, new Uint8Array(Float32Array.of(3).buffer), 0, 4, prefix.length + length - 4);
       closeSync(fd);
       const [w] = readModel(path).constants;
-      expect([w!.name, w!.constant!.shape, w!.constant!.origin]).toEqual(['w', [length / 4], { kind: 'file', path, offset: prefix.length, length }]);
+      expect([w!.name, w!.constant!.shape, w!.constant!.origin]).toEqual([
+        'w',
+        [length / 4],
+        { kind: 'file', path, offset: prefix.length, length },
+      ]);
       truncateSync(path, prefix.length + length - 1);
       expect(codeOf(() => readModel(path))).toBe('QC4101');
     }));
@@ -72,7 +98,11 @@ describe('external data', () => {
   test('is read by range', () =>
     inFolder((folder) => {
       writeFileSync(join(folder, 'w.bin'), new Uint8Array(Float32Array.from(ramp(10)).buffer));
-      const graph = open(folder, external('a', [3], { location: 'w.bin', offset: 8, length: 12 }), external('b', [10], { location: './w.bin' }));
+      const graph = open(
+        folder,
+        external('a', [3], { location: 'w.bin', offset: 8, length: 12 }),
+        external('b', [10], { location: './w.bin' }),
+      );
       expect([...graph.constants].map((v) => Array.from(floats(v.constant!)))).toEqual([[2, 3, 4], ramp(10)]);
       const beside = readModelBytes(readFileSync(join(folder, 'm.onnx')), join(folder, 'other.onnx'));
       expect(Array.from(floats([...beside.constants][0]!.constant!))).toEqual([2, 3, 4]);
@@ -101,7 +131,8 @@ describe('external data', () => {
       symlinkSync(join(outside, 'w.bin'), join(folder, 'link.bin'));
       symlinkSync(outside, join(folder, 'out'));
       expect(codeOf(() => open(folder, external('a', [3], entries)))).toBe(code);
-    }));
+    }),
+  );
   test('a download cache that links model and data into one folder opens', () =>
     inFolder((folder) => {
       for (const d of ['blobs', 'snapshot']) mkdirSync(join(folder, d));
@@ -149,7 +180,10 @@ describe('writing', () => {
       const path = join(folder, 'm.onnx');
       writeFileSync(path, 'old');
       const g = graph();
-      g.addConstant('bad', lazy('f32', [1000], () => new Float32Array(3)));
+      g.addConstant(
+        'bad',
+        lazy('f32', [1000], () => new Float32Array(3)),
+      );
       for (const externalData of ['always', 'never'] as const) expect(codeOf(() => writeModel(g, path, { externalData }))).toBe('QC1601');
       expect([readdirSync(folder), readFileSync(path, 'utf8')]).toEqual([['m.onnx'], 'old']);
     }));
@@ -167,7 +201,12 @@ describe('writing', () => {
   test('more than 2 GB in one protobuf is refused before anything is computed', () =>
     inFolder((folder) => {
       const g = new Graph('g');
-      g.addConstant('w', lazy('u8', [2 ** 31], () => { throw new Error('computed'); }));
+      g.addConstant(
+        'w',
+        lazy('u8', [2 ** 31], () => {
+          throw new Error('computed');
+        }),
+      );
       expect(codeOf(() => writeModel(g, join(folder, 'm.onnx'), { externalData: 'never' }))).toBe('QC4107');
     }));
 });

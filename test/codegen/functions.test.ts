@@ -12,7 +12,13 @@ const data = [1, -2, 3.25, 4, 0.5, -6];
 const feeds = { x: floatsOf(data, [2, 3]) };
 const doubles = (...values: number[]) => tensor(inMemory('f64', [values.length], Float64Array.from(values)));
 
-function graphOf(op: string, attributes: Attributes, more: (g: Graph) => Value[] = () => [], shape: readonly Dim[] = ['n', 3], opset = 23): Graph {
+function graphOf(
+  op: string,
+  attributes: Attributes,
+  more: (g: Graph) => Value[] = () => [],
+  shape: readonly Dim[] = ['n', 3],
+  opset = 23,
+): Graph {
   const graph = new Graph('g');
   graph.opsets.set('', opset);
   const x = graph.addInput('x', tensorType('f32', shape));
@@ -31,7 +37,9 @@ async function compute(graph: Graph): Promise<unknown[]> {
 
 describe('bodies of qc operators run in stock ONNX Runtime', () => {
   test.each([17, 21, 23, 26])('Site is the identity in operator set %i, whatever its attributes', async (opset) => {
-    expect(await compute(graphOf('qc.Site', { quant: string('u8'), id: int(3), order: ints([1, 2]) }, undefined, undefined, opset))).toEqual(data);
+    expect(
+      await compute(graphOf('qc.Site', { quant: string('u8'), id: int(3), order: ints([1, 2]) }, undefined, undefined, opset)),
+    ).toEqual(data);
     expect(await compute(graphOf('qc.Observer', {}, undefined, undefined, opset))).toEqual(data);
   });
   test.each(['qc.Encode', 'qc.Decode'])('%s moves, scales and shifts channels', async (op) => {
@@ -48,10 +56,18 @@ describe('bodies of qc operators run in stock ONNX Runtime', () => {
     expect(codeOf(() => completeAttributes([...blind.nodes][0]!))).toBe('QC4001');
   });
   test('FakeQuantize rounds each channel by the numbers of its group', async () => {
-    const [scale, zero, index] = [[0.5, 0.1], [3, -1], [1, 0, 1]];
-    const y = await compute(graphOf('qc.FakeQuantize', { qmin: int(-8), qmax: int(7) }, (g) => [
-      g.addConstant('scale', dense([2], scale)), g.addConstant('zero', dense([2], zero)), g.addConstant('index', int64s([3], index)),
-    ]));
+    const [scale, zero, index] = [
+      [0.5, 0.1],
+      [3, -1],
+      [1, 0, 1],
+    ];
+    const y = await compute(
+      graphOf('qc.FakeQuantize', { qmin: int(-8), qmax: int(7) }, (g) => [
+        g.addConstant('scale', dense([2], scale)),
+        g.addConstant('zero', dense([2], zero)),
+        g.addConstant('index', int64s([3], index)),
+      ]),
+    );
     const even = (v: number): number => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
     const f = Math.fround;
     const expected = data.map((v, i) => {
@@ -67,11 +83,23 @@ describe('bodies of qc operators run in stock ONNX Runtime', () => {
     const x = graph.addInput('x', tensorType('f32', ['n', 3]));
     const branch = (name: string): Graph => {
       const inner = new Graph(name, graph);
-      inner.addOutput(inner.append(new Node({ op: 'qc.Encode', inputs: [x], results: [{ name: `${name}_r`, type: tensorType('f32', ['n', 3]) }], attributes: { scale: doubles(1, 2, 3) } })).output);
+      inner.addOutput(
+        inner.append(
+          new Node({
+            op: 'qc.Encode',
+            inputs: [x],
+            results: [{ name: `${name}_r`, type: tensorType('f32', ['n', 3]) }],
+            attributes: { scale: doubles(1, 2, 3) },
+          }),
+        ).output,
+      );
       return inner;
     };
     const condition = graph.addConstant('c', inMemory('bool', [], Uint8Array.of(1)));
-    const attributes: Attributes = { then_branch: { kind: 'graph', value: branch('then') }, else_branch: { kind: 'graph', value: branch('else') } };
+    const attributes: Attributes = {
+      then_branch: { kind: 'graph', value: branch('then') },
+      else_branch: { kind: 'graph', value: branch('else') },
+    };
     graph.addOutput(graph.append(new Node({ op: 'If', inputs: [condition], results: [{ name: 'y', type: null }], attributes })).output);
     expect(await compute(graph)).toEqual([1, -4, 9.75, 4, 1, -18]);
   });
@@ -88,5 +116,8 @@ test('functions of our domain are made anew; others, and ours that we cannot mak
   const unused = localFunction('Encode', [node('Neg', ['x'], ['y'])], { domain: 'qc' });
   const foreign = localFunction('F', [node('Neg', ['x'], ['y'])]);
   const graph = readModelBytes(encodeModel({ ...model, functions: [stale, unused, foreign] }));
-  expect(decodeModel(encodeGraph(graph)).functions!.map((f) => [f.name, f.node![0]!.opType])).toEqual([['Site', 'Identity'], ['F', 'Neg']]);
+  expect(decodeModel(encodeGraph(graph)).functions!.map((f) => [f.name, f.node![0]!.opType])).toEqual([
+    ['Site', 'Identity'],
+    ['F', 'Neg'],
+  ]);
 });

@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import type {
-  AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+  AttributeProto,
+  FunctionProto,
+  GraphProto,
+  ModelProto,
+  NodeProto,
+  TensorProto,
+  ValueInfoProto,
 } from '../../codegen/onnx/proto.ts';
 import { encodeModel, int64 } from '../../codegen/onnx/proto.ts';
 import { attributeTypes as kinds } from '../../codegen/onnx/schema.ts';
@@ -16,7 +22,11 @@ export const model = (graph: GraphProto, more: Partial<ModelProto> = {}): Uint8A
   encodeModel({ irVersion: int64(10), opsetImport: [{ domain: '', version: int64(21) }], graph: { name: 'g', ...graph }, ...more });
 
 export const node = (opType: string, input: readonly string[], output: readonly string[], more: Partial<NodeProto> = {}): NodeProto => ({
-  opType, input, output, name: `${opType}_${output[0]}`, ...more,
+  opType,
+  input,
+  output,
+  name: `${opType}_${output[0]}`,
+  ...more,
 });
 
 export const value = (name: string, dtype: DType, dims: readonly (number | string | null)[]): ValueInfoProto => ({
@@ -30,7 +40,10 @@ export const value = (name: string, dtype: DType, dims: readonly (number | strin
 });
 
 export const raw = (name: string, dtype: DType, dims: readonly number[], rawData: Uint8Array): TensorProto => ({
-  name, dataType: number(dtype), dims: dims.map((d) => int64(d)), rawData,
+  name,
+  dataType: number(dtype),
+  dims: dims.map((d) => int64(d)),
+  rawData,
 });
 
 export const f32 = (name: string, dims: readonly number[], data: readonly number[]): TensorProto =>
@@ -46,7 +59,13 @@ export const graphAttribute = (name: string, g: GraphProto): AttributeProto => (
 export const tensorAttribute = (name: string, t: TensorProto): AttributeProto => ({ name, type: kinds.tensor, t });
 
 export const localFunction = (name: string, nodes: readonly NodeProto[], more: Partial<FunctionProto> = {}): FunctionProto => ({
-  name, domain: 'local', input: ['x'], output: ['y'], node: nodes, opsetImport: [{ domain: '', version: int64(21) }], ...more,
+  name,
+  domain: 'local',
+  input: ['x'],
+  output: ['y'],
+  node: nodes,
+  opsetImport: [{ domain: '', version: int64(21) }],
+  ...more,
 });
 
 /** The code of the QcError that `f` throws; anything else that it throws passes through. */
@@ -76,7 +95,8 @@ export type Feeds = Readonly<Record<string, ort.Tensor>>;
 export async function run(from: Uint8Array | string, feeds: Feeds): Promise<Record<string, unknown[]>> {
   // All levels of optimisation leave numbers alone only if none runs.
   const options: ort.InferenceSession.SessionOptions = { graphOptimizationLevel: 'disabled', logSeverityLevel: 3 };
-  const session = typeof from === 'string' ? await ort.InferenceSession.create(from, options) : await ort.InferenceSession.create(from, options);
+  const session =
+    typeof from === 'string' ? await ort.InferenceSession.create(from, options) : await ort.InferenceSession.create(from, options);
   try {
     const results = await session.run(feeds);
     return Object.fromEntries(Object.entries(results).map(([name, t]) => [name, Array.from(t.data as ArrayLike<unknown>)]));
@@ -85,6 +105,8 @@ export async function run(from: Uint8Array | string, feeds: Feeds): Promise<Reco
   }
 }
 
-export const floatsOf = (data: readonly number[], dims: readonly number[]): ort.Tensor => new ort.Tensor('float32', Float32Array.from(data), dims);
+export const floatsOf = (data: readonly number[], dims: readonly number[]): ort.Tensor =>
+  new ort.Tensor('float32', Float32Array.from(data), dims);
 export const boolOf = (data: boolean): ort.Tensor => new ort.Tensor('bool', [data], []);
-export const longsOf = (data: readonly number[], dims: readonly number[]): ort.Tensor => new ort.Tensor('int64', BigInt64Array.from(data, BigInt), dims);
+export const longsOf = (data: readonly number[], dims: readonly number[]): ort.Tensor =>
+  new ort.Tensor('int64', BigInt64Array.from(data, BigInt), dims);

@@ -109,17 +109,47 @@ describe('jsonl', () => {
     const first = { input_ids: [5, 6, 7, 8, 9], attention_mask: [1, 1, 0, 1, 1] };
     const file = lines(first, '', { input_ids: [[5, 6]] }, { text: 'xyzzy', url: 'left out' });
     const samples = await load({ files: [file], inputs: idsAndMask });
-    expect(samples.map((s) => numbers(s))).toEqual([[5, 6, 7, 8], [5, 6], [120, 121, 122, 122]]);
-    expect(samples.map((s) => numbers(s, 'attention_mask'))).toEqual([[1, 1, 0, 1], [1, 1], [1, 1, 1, 1]]);
+    expect(samples.map((s) => numbers(s))).toEqual([
+      [5, 6, 7, 8],
+      [5, 6],
+      [120, 121, 122, 122],
+    ]);
+    expect(samples.map((s) => numbers(s, 'attention_mask'))).toEqual([
+      [1, 1, 0, 1],
+      [1, 1],
+      [1, 1, 1, 1],
+    ]);
     expect(samples[1]!['input_ids']!.shape).toEqual([1, 2]);
   });
 
   test('other inputs come flat or nested', async () => {
     const inputs = [input('x', 'f32', ['b', 2, 2]), input('s', 'f32', [1, 'n'])];
-    const file = lines({ x: [1, 2, 3, 4], s: [0.5] }, { x: [[1, 2], [3, 4]], s: [1, 2] }, { x: [[[1, 2], [3, 4]]], s: [[7]] });
+    const file = lines(
+      { x: [1, 2, 3, 4], s: [0.5] },
+      {
+        x: [
+          [1, 2],
+          [3, 4],
+        ],
+        s: [1, 2],
+      },
+      {
+        x: [
+          [
+            [1, 2],
+            [3, 4],
+          ],
+        ],
+        s: [[7]],
+      },
+    );
     const samples = await load({ files: [file], inputs });
     for (const sample of samples) expect(sample['x']).toEqual({ dtype: 'f32', shape: [1, 2, 2], data: Float32Array.of(1, 2, 3, 4) });
-    expect(samples.map((s) => s['s']!.shape)).toEqual([[1, 1], [1, 2], [1, 1]]);
+    expect(samples.map((s) => s['s']!.shape)).toEqual([
+      [1, 1],
+      [1, 2],
+      [1, 1],
+    ]);
   });
 
   test('text and other files are mixed: windows first', async () => {
@@ -132,7 +162,17 @@ describe('jsonl', () => {
     ['a line that is a list', '[1, 2]', 'QC2105', /rows\.jsonl:2:1: .*a line is a JSON object/],
     ['ids that are not numbers', { input_ids: ['a'] }, 'QC2105', /"input_ids" is not a list of numbers/],
     ['uneven rows', { input_ids: [[1, 2], [3]] }, 'QC2105', /rows differ in length/],
-    ['two rows of tokens', { input_ids: [[1, 2], [3, 4]] }, 'QC2105', /found the shape \[2,2\]/],
+    [
+      'two rows of tokens',
+      {
+        input_ids: [
+          [1, 2],
+          [3, 4],
+        ],
+      },
+      'QC2105',
+      /found the shape \[2,2\]/,
+    ],
     ['no tokens', { input_ids: [] }, 'QC2105', /at least one token/],
     ['text without tokens', { text: '' }, 'QC2105', /no tokens/],
     ['text that is a number', { text: 3 }, 'QC2105', /"text" is a string/],
@@ -161,17 +201,26 @@ describe('npz', () => {
     const x = npy('<f4', [2], Float32Array.of(0.5, -Infinity));
     const file = npz({ 'input_ids.npy': npy('<i8', [2, 3], tokens), 'x.npy': x }, { deflate });
     const samples = await load({ files: [file], inputs: [...idsAndMask, input('x', 'f32', ['b'])] });
-    expect(samples.map((s) => numbers(s))).toEqual([[0, 1, 2], [3, 4, 5]]);
+    expect(samples.map((s) => numbers(s))).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+    ]);
     expect(samples[1]!['x']).toEqual({ dtype: 'f32', shape: [1], data: Float32Array.of(-Infinity) });
     expect(numbers(samples[0], 'attention_mask')).toEqual([1, 1, 1]);
   });
 
   const kinds: readonly (readonly [string, DType, ArrayBufferView])[] = [
-    ['<f2', 'f16', Uint16Array.of(0x3c00, 0x4000)], ['<f4', 'f32', Float32Array.of(1, 2)], ['<f8', 'f64', Float64Array.of(1, 2)],
-    ['|i1', 'i8', Int8Array.of(1, 2)], ['<i2', 'i16', Int16Array.of(1, 2)],
-    ['<i4', 'i32', Int32Array.of(1, 2)], ['<i8', 'i64', BigInt64Array.of(1n, 2n)],
-    ['|u1', 'u8', Uint8Array.of(1, 2)], ['<u2', 'u16', Uint16Array.of(1, 2)],
-    ['<u4', 'u32', Uint32Array.of(1, 2)], ['<u8', 'u64', BigUint64Array.of(1n, 2n)],
+    ['<f2', 'f16', Uint16Array.of(0x3c00, 0x4000)],
+    ['<f4', 'f32', Float32Array.of(1, 2)],
+    ['<f8', 'f64', Float64Array.of(1, 2)],
+    ['|i1', 'i8', Int8Array.of(1, 2)],
+    ['<i2', 'i16', Int16Array.of(1, 2)],
+    ['<i4', 'i32', Int32Array.of(1, 2)],
+    ['<i8', 'i64', BigInt64Array.of(1n, 2n)],
+    ['|u1', 'u8', Uint8Array.of(1, 2)],
+    ['<u2', 'u16', Uint16Array.of(1, 2)],
+    ['<u4', 'u32', Uint32Array.of(1, 2)],
+    ['<u8', 'u64', BigUint64Array.of(1n, 2n)],
     ['|b1', 'bool', Uint8Array.of(1, 1)],
   ];
   test.each(kinds)('%s', async (descr, dtype, data) => {
@@ -186,8 +235,14 @@ describe('npz', () => {
 
   test('a model with a fixed batch gets samples of that batch', async () => {
     const samples = await load({ files: [one(npy('<i8', [6, 1], tokens))], inputs: [input('input_ids', 'i64', [3, 'seq'])] });
-    expect(samples.map((s) => s['input_ids']!.shape)).toEqual([[3, 1], [3, 1]]);
-    expect(samples.map((s) => numbers(s))).toEqual([[0, 1, 2], [3, 4, 5]]);
+    expect(samples.map((s) => s['input_ids']!.shape)).toEqual([
+      [3, 1],
+      [3, 1],
+    ]);
+    expect(samples.map((s) => numbers(s))).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+    ]);
   });
 
   const ok = npy('<i8', [2, 3], tokens);

@@ -18,7 +18,8 @@ type Way = Pick<CompileOptions, 'passes' | 'scheme' | 'target'> & Partial<Compil
 const compiled = (name: string, way: Way): Promise<CompileReport> =>
   compile({ model, output: join(folder, name), data: text('calibration.txt', 16), ...way });
 
-const perplexityOf = async (path: string): Promise<number> => (await evaluate({ model: path, data: text('heldout.txt', windows) })).perplexity!;
+const perplexityOf = async (path: string): Promise<number> =>
+  (await evaluate({ model: path, data: text('heldout.txt', windows) })).perplexity!;
 
 async function measured(name: string, way: Way): Promise<{ readonly report: CompileReport; readonly perplexity: number }> {
   const report = await compiled(name, way);
@@ -71,7 +72,8 @@ describe('a trained OPT with planted outliers', () => {
   test('is not written at all when the compile fails, and the reason has a code', async () => {
     const before = readdirSync(folder);
     const output = join(folder, 'never.onnx');
-    const run = (way: Partial<CompileOptions>) => compile({ model, output, passes: 'rptq', scheme: 'w8a8', target: 'portable', data: text('calibration.txt', 1), ...way });
+    const run = (way: Partial<CompileOptions>) =>
+      compile({ model, output, passes: 'rptq', scheme: 'w8a8', target: 'portable', data: text('calibration.txt', 1), ...way });
     await expect(run({ data: undefined })).rejects.toMatchObject({ code: 'QC2101' });
     await expect(run({ passes: 'rptqq' })).rejects.toMatchObject({ code: 'QC2004' });
     await expect(run({ scheme: 'w7a7' })).rejects.toMatchObject({ code: 'QC2006' });

@@ -25,7 +25,14 @@ const manager = new PassManager([...passes, keepFloat]);
 
 async function run(graph: Graph, pipeline: string): Promise<RunReport> {
   const executor = new OrtExecutor();
-  const services = { executor, spool: () => { throw new Error('nothing here spools'); }, samples: null, statistics: null };
+  const services = {
+    executor,
+    spool: () => {
+      throw new Error('nothing here spools');
+    },
+    samples: null,
+    statistics: null,
+  };
   try {
     return await manager.plan(pipeline, ['sites', 'calibrated', 'folded']).run(graph, { services, contract: null, ledger: new Ledger() });
   } finally {
@@ -62,7 +69,12 @@ describe('examples/custom-pass', () => {
     const graph = parseGraph(text);
     const report = await run(graph, 'keep-float{spread=50},quantize');
     expect([...graph.nodes].flatMap((n) => viewAs(FakeQuantize, n)?.x.name ?? [])).toEqual(['a', 'v']);
-    expect(report.ledger.entries).toContainEqual({ kind: 'linear', name: 'q', done: [], left: ['its weight stays in float: no site before it'] });
+    expect(report.ledger.entries).toContainEqual({
+      kind: 'linear',
+      name: 'q',
+      done: [],
+      left: ['its weight stays in float: no site before it'],
+    });
   });
 
   test('its options are checked like those of any pass', () => {

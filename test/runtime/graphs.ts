@@ -38,7 +38,10 @@ export function mismatched(): Graph {
   const x = graph.addInput('x', tensorType('f32', ['n']));
   const shape = graph.addConstant('shape', int64s([1], [7]));
   const node = new Node({
-    op: 'Reshape', name: '/wrong', inputs: [x, shape], results: [{ name: 'y', type: null }],
+    op: 'Reshape',
+    name: '/wrong',
+    inputs: [x, shape],
+    results: [{ name: 'y', type: null }],
     loc: { kind: 'onnx', file: 'source.onnx', node: '/layers.0/view' },
   });
   graph.append(node);
@@ -60,7 +63,10 @@ export function narrow(role: 'input' | 'output', dtype: DType): Graph {
   const x = graph.addInput('x', tensorType(role === 'input' ? dtype : 'f32', ['n']));
   const to = role === 'input' ? 'f32' : dtype;
   const node = new Node({
-    op: 'Cast', name: '/cast', inputs: [x], results: [{ name: 'y', type: tensorType(to, ['n']) }],
+    op: 'Cast',
+    name: '/cast',
+    inputs: [x],
+    results: [{ name: 'y', type: tensorType(to, ['n']) }],
     attributes: { to: int(dtypes.indexOf(to) + 1) },
   });
   graph.append(node);

@@ -55,7 +55,11 @@ describe('a loaded graph', () => {
   test('shares the worker with others', async () => {
     const [a, b] = await Promise.all([executor.load(linear()), executor.load(echo('f32'))]);
     const runs = await Promise.all([a.run(one), b.run({ x: f32([1], 5) }), a.run({ x: f32([1, 2], 0, 0) })]);
-    expect(runs.map(({ y }) => elements(y!.data))).toEqual([[14, 26], [5, 5], [10, 20]]);
+    expect(runs.map(({ y }) => elements(y!.data))).toEqual([
+      [14, 26],
+      [5, 5],
+      [10, 20],
+    ]);
     await a.close();
     expect(await b.run({ x: f32([1], 6) })).toEqual({ y: f32([2], 6, 6) });
   });
@@ -72,11 +76,17 @@ describe('a loaded graph', () => {
 
 describe('arrays', () => {
   const kinds: readonly (readonly [DType, HostData])[] = [
-    ['f32', Float32Array.of(1.5, NaN)], ['f16', Uint16Array.of(0x3c00, 0xfc00)], ['f64', Float64Array.of(0.1, -0)],
-    ['i8', Int8Array.of(-128, 127)], ['i16', Int16Array.of(-32768, 1)], ['i32', Int32Array.of(-(2 ** 31), 1)],
+    ['f32', Float32Array.of(1.5, NaN)],
+    ['f16', Uint16Array.of(0x3c00, 0xfc00)],
+    ['f64', Float64Array.of(0.1, -0)],
+    ['i8', Int8Array.of(-128, 127)],
+    ['i16', Int16Array.of(-32768, 1)],
+    ['i32', Int32Array.of(-(2 ** 31), 1)],
     ['i64', BigInt64Array.of(-(2n ** 63n), 1n)],
-    ['u8', Uint8Array.of(255, 1)], ['u16', Uint16Array.of(65535, 1)],
-    ['u32', Uint32Array.of(2 ** 32 - 1, 1)], ['u64', BigUint64Array.of(2n ** 64n - 1n, 1n)],
+    ['u8', Uint8Array.of(255, 1)],
+    ['u16', Uint16Array.of(65535, 1)],
+    ['u32', Uint32Array.of(2 ** 32 - 1, 1)],
+    ['u64', BigUint64Array.of(2n ** 64n - 1n, 1n)],
     ['bool', Uint8Array.of(0, 1)],
   ];
   test.each(kinds)('%s goes in and comes out', async (dtype, data) => {
@@ -124,12 +134,12 @@ describe('QC5001', () => {
     await expect(executor.load(graph())).rejects.toMatchObject(refusal(message));
   });
 
-  test.each<readonly [DType, RegExp]>([['i4', /output "y" of the graph is int4/], ['bf16', /an input or output is bf16/]])(
-    'a file with a %s output',
-    async (dtype, message) => {
-      await expect(executor.openFile(saved(narrow('output', dtype)))).rejects.toMatchObject(refusal(message));
-    },
-  );
+  test.each<readonly [DType, RegExp]>([
+    ['i4', /output "y" of the graph is int4/],
+    ['bf16', /an input or output is bf16/],
+  ])('a file with a %s output', async (dtype, message) => {
+    await expect(executor.openFile(saved(narrow('output', dtype)))).rejects.toMatchObject(refusal(message));
+  });
 
   test('a failing node is named by the place it came from', async () => {
     const program = await executor.load(mismatched());

@@ -1,9 +1,9 @@
-import { existsSync, statfsSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { statfsSync } from 'node:fs';
 import { arch, availableParallelism, freemem, platform, tmpdir, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { parseGraph } from '../../../ir/index.ts';
 import { runOnce } from '../../../passes/index.ts';
+import { hasCudaProvider, installedRuntime } from '../../runtime/installation.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import type { Io } from '../command.ts';
 import { bytesText } from '../tables.ts';
@@ -63,9 +63,8 @@ const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
     return enough ? ok(found) : warn(found, 'activations and copies of the model lie there; set TMPDIR to a larger disk');
   },
   async 'onnxruntime-node'() {
-    const { env, listSupportedBackends } = await import('onnxruntime-node');
-    const backends = listSupportedBackends().map((b) => b.name);
-    const found = `${env.versions.node ?? 'unknown version'}, backends: ${backends.join(', ')}`;
+    const { version, backends } = await installedRuntime();
+    const found = `${version}, backends: ${backends.join(', ')}`;
     return backends.includes('cpu') ? ok(found) : failed(found, reinstall);
   },
   async 'run in a worker'() {
@@ -84,9 +83,7 @@ const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
     return ok('@huggingface/tokenizers loads');
   },
   cuda() {
-    const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
-    const file = join(dirname(entry), '..', 'bin', 'napi-v6', platform(), arch(), 'libonnxruntime_providers_cuda.so');
-    return ok(existsSync(file) ? 'the CUDA provider is installed; qc does not need it' : 'no CUDA provider; qc runs on the CPU');
+    return ok(hasCudaProvider() ? 'the CUDA provider is installed; qc does not need it' : 'no CUDA provider; qc runs on the CPU');
   },
 };
 

@@ -21,7 +21,9 @@ function codeNamed(text: string): DiagnosticCode {
   const known = Object.keys(codes);
   const wanted = text.toUpperCase();
   if (isCode(wanted)) return wanted;
-  return fail('QC2007', `no diagnostic '${text}'${suggestion(wanted, known)}`, undefined, { hint: "'qc explain pass NAME' explains a pass" });
+  return fail('QC2007', `no diagnostic '${text}'${suggestion(wanted, known)}`, undefined, {
+    hint: "'qc explain pass NAME' explains a pass",
+  });
 }
 
 const whichPass = (): never => fail('QC2007', 'explain pass: which one?', undefined, { hint: "'qc passes' lists them" });

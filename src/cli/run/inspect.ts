@@ -19,7 +19,9 @@ function inspectionText(found: Inspection): string {
     ...ports('inputs', found.inputs),
     ...ports('outputs', found.outputs),
     ['parameters', `${countText(parameters.count)}, ${bytesText(parameters.bytes)}`],
-    ...Object.entries(parameters.byType).map(([type, t]) => ['', `${type.padEnd(6)}${bytesText(t.bytes)} in ${t.tensors} tensors`] as const),
+    ...Object.entries(parameters.byType).map(
+      ([type, t]) => ['', `${type.padEnd(6)}${bytesText(t.bytes)} in ${t.tensors} tensors`] as const,
+    ),
     ['nodes', `${found.nodes}: ${entries(found.operators)}`],
     ['recognised', recognised ? recognisedText(recognised) : `nothing: ${found.notRecognised}`],
     ...Object.entries(found.metadata).map(([key, text], i) => [i === 0 ? 'metadata' : '', `${key} = ${text}`] as const),

@@ -59,7 +59,10 @@ async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal
   const samples = data ? await samplesFor(graph, data) : null;
   const statistics = flags.calibration === undefined ? null : readStatistics(flags.calibration);
   const executor = new OrtExecutor(flags.threads === undefined ? {} : { threads: flags.threads });
-  const progress = await startProgress(plan.calls.map((call) => call.name), terminal);
+  const progress = await startProgress(
+    plan.calls.map((call) => call.name),
+    terminal,
+  );
   try {
     const contract = flags.verify ? await ContractCheck.start(executor, graph, samples?.[0] ?? syntheticFeeds(graph)) : null;
     const report = await plan.run(graph, {
