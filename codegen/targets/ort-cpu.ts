@@ -18,7 +18,7 @@ export const ortCpu: Target = {
       const weight = quantizedWeight(node.input(1));
       if (weight) report.push({ name: node.name === '' ? node.output.name : node.name, ...lowerProduct(graph, node, weight) });
     });
-    lowerRest(graph, { unsigned: true });
+    lowerRest(graph);
     return report;
   },
 };

@@ -41,18 +41,14 @@ export function lowerTransform(graph: Graph, node: Node): void {
   graph.erase(node);
 }
 
-export interface ActivationForm {
-  /** Codes of whole bytes as unsigned, which x86 multiplies faster with signed weights. */
-  readonly unsigned: boolean;
-}
-
 /**
- * An activation's FakeQuantize as QuantizeLinear and DequantizeLinear. Codes narrower than their type are clipped between the two.
+ * An activation's FakeQuantize as QuantizeLinear and DequantizeLinear. Where codes are narrower than their type, x is clipped first:
+ * between the two, ONNX Runtime would take DequantizeLinear for one half of a pair and move it on its own.
  * A zero point outside the type moves: x - o is quantized instead, o being a whole number of steps, and o W joins the bias.
  */
-export function lowerActivation(graph: Graph, node: Node, form: ActivationForm): void {
+export function lowerActivation(graph: Graph, node: Node): void {
   const fake = new FakeQuantize(node);
-  const storage = storageFor(fake, form);
+  const storage = storageFor(fake);
   const index = integers(fake.index.constant!);
   const sizes = runs(index);
   const groupScale = floats(fake.scale.constant!);
@@ -69,23 +65,24 @@ export function lowerActivation(graph: Graph, node: Node, form: ActivationForm):
   const scale = emit.constant('scale', dense(shape, spread(groupScale)));
   const zero = emit.constant('zero_point', storage.tensor(shape, spread(fitting)));
   const attributes: Attributes = one ? {} : { axis: int(-1) };
-  const codeType = type && tensorType(storage.dtype, type.shape);
-  let codes = emit.node('QuantizeLinear', [source, scale, zero], attributes, codeType);
-  if (storage.clip)
-    codes = emit.node(
-      'Clip',
-      [codes, ...storage.clip.map((x, i) => emit.constant(i === 0 ? 'least' : 'most', storage.tensor([], Float32Array.of(x))))],
-      {},
-      codeType,
-    );
+  const ends = storage.clip?.map((code) => dense(shape, spread(groupScale.map((s, g) => (code - fitting[g]!) * s))));
+  const inside = ends ? clipped(emit, source, ends, one) : source;
+  const codes = emit.node('QuantizeLinear', [inside, scale, zero], attributes, type && tensorType(storage.dtype, type.shape));
   const result = emit.node('DequantizeLinear', [codes, scale, zero], attributes, type);
   graph.replace(node.output, result);
   graph.erase(node);
   if (moves) addOffset(graph, result, offset);
 }
 
+/** Holds x between what the first and the last code stand for; `one` pair for all channels, or a pair for each. */
+function clipped(emit: Emit, x: Value, [low, high]: readonly Tensor[], one: boolean): Value {
+  const ends = [emit.constant('least', low!), emit.constant('most', high!)] as const;
+  if (one) return emit.node('Clip', [x, ...ends], {}, x.type);
+  return emit.node('Min', [emit.node('Max', [x, ends[0]], {}, x.type), ends[1]], {}, x.type);
+}
+
 interface Storage {
-  readonly dtype: 'i4' | 'i8' | 'u8';
+  readonly dtype: 'i4' | 'u8';
   readonly low: number;
   readonly high: number;
   /** Added to signed codes to give stored ones. */
@@ -94,20 +91,24 @@ interface Storage {
   readonly tensor: (shape: readonly number[], codes: Float32Array) => Tensor;
 }
 
-function storageFor({ qmin, qmax }: FakeQuantize, { unsigned }: ActivationForm): Storage {
+/**
+ * 4-bit codes in int4, all others in uint8: x86 multiplies unsigned activations with signed weights fastest, and ONNX Runtime 1.30
+ * refuses its own rewriting of some int8 pairs behind a Reshape.
+ */
+function storageFor({ qmin, qmax }: FakeQuantize): Storage {
   if (qmin === -8 && qmax === 7) {
     const tensor = (shape: readonly number[], codes: Float32Array) => packedInt4(inMemory('i8', shape, Int8Array.from(codes)));
     return { dtype: 'i4', low: -8, high: 7, bias: 0, clip: null, tensor };
   }
-  const bias = unsigned ? 128 : 0;
+  const bias = 128;
   const whole = qmin === -128 && qmax === 127;
   return {
-    dtype: unsigned ? 'u8' : 'i8',
-    low: -128 + bias,
-    high: 127 + bias,
+    dtype: 'u8',
+    low: 0,
+    high: 255,
     bias,
     clip: whole ? null : [qmin + bias, qmax + bias],
-    tensor: (shape, codes) => (unsigned ? inMemory('u8', shape, Uint8Array.from(codes)) : inMemory('i8', shape, Int8Array.from(codes))),
+    tensor: (shape, codes) => inMemory('u8', shape, Uint8Array.from(codes)),
   };
 }
 
