@@ -79,8 +79,11 @@ function byInput(linears: readonly Linear[]): ReadonlyMap<Value, readonly Linear
 
 const operandRoles: readonly Role[] = ['query', 'key', 'value'];
 
+/** The operands that the scheme quantizes, and the query beside a key even if it stays in float: an order of the two cancels only together. */
 const attentionUses = (node: Node, wanted: readonly Role[]): readonly (readonly [Role, Use])[] =>
-  operandRoles.flatMap((role, i) => (wanted.includes(role) ? [[role, node.operands[i]!] as const] : []));
+  operandRoles.flatMap((role, i) =>
+    wanted.includes(role) || (role === 'query' && wanted.includes('key')) ? [[role, node.operands[i]!] as const] : [],
+  );
 
 function markAttention(graph: Graph, [role, use]: readonly [Role, Use], ctx: PassContext): void {
   markSite(graph, use.value!, [use], role);
