@@ -77,6 +77,7 @@ describe('a trained OPT with planted outliers', () => {
     await expect(run({ data: undefined })).rejects.toMatchObject({ code: 'QC2101' });
     await expect(run({ passes: 'rptqq' })).rejects.toMatchObject({ code: 'QC2004' });
     await expect(run({ scheme: 'w7a7' })).rejects.toMatchObject({ code: 'QC2006' });
+    await expect(run({ scheme: 'rptq-w4a8', strict: true })).rejects.toMatchObject({ code: 'QC2201' });
     await expect(run({ target: 'toaster' })).rejects.toMatchObject({ code: 'QC2006' });
     await expect(run({ model: join(folder, 'absent.onnx') })).rejects.toMatchObject({ code: 'QC2109' });
     await expect(run({ calibration: join(demo, 'heldout.txt'), data: undefined })).rejects.toMatchObject({ code: 'QC2108' });
