@@ -20,7 +20,8 @@ export interface Tensor {
   readonly chunks?: (size: number) => Iterable<Uint8Array>;
 }
 
-type Typed =
+/** The typed arrays that hold elements: halves as Uint16Array, bool as Uint8Array, i64 as BigInt64Array. */
+export type TypedData =
   | Float32Array
   | Float64Array
   | Int8Array
@@ -32,7 +33,7 @@ type Typed =
   | BigInt64Array
   | BigUint64Array;
 
-const asBytes = (data: Typed): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const asBytes = (data: TypedData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 function checked(dtype: DType, shape: readonly number[], data: Uint8Array): Uint8Array {
   const needed = bytesFor(dtype, sizeOf(shape));
@@ -42,7 +43,7 @@ function checked(dtype: DType, shape: readonly number[], data: Uint8Array): Uint
 }
 
 /** A constant whose packed bytes are in memory. */
-export function inMemory(dtype: DType, shape: readonly number[], data: Typed): Tensor {
+export function inMemory(dtype: DType, shape: readonly number[], data: TypedData): Tensor {
   const bytes = checked(dtype, shape, asBytes(data));
   return { dtype, shape, origin: { kind: 'memory' }, bytes: () => bytes };
 }
@@ -58,7 +59,7 @@ export const int64s = (shape: readonly number[], data: readonly (number | bigint
 export const scalar = (x: number): Tensor => dense([], [x]);
 
 /** A constant whose data is computed at each `bytes()` and not kept, so that a fold costs no memory until it is written. */
-export function lazy(dtype: DType, shape: readonly number[], compute: () => Typed): Tensor {
+export function lazy(dtype: DType, shape: readonly number[], compute: () => TypedData): Tensor {
   return { dtype, shape, origin: { kind: 'lazy' }, bytes: () => checked(dtype, shape, asBytes(compute())) };
 }
 
@@ -110,7 +111,7 @@ export function floats(t: Tensor): Float32Array {
 }
 
 /** f32 numbers in the storage of a float element type. */
-export function encodeFloats(dtype: DType, data: Float32Array): Typed {
+export function encodeFloats(dtype: DType, data: Float32Array): TypedData {
   switch (dtype) {
     case 'f32':
       return data;

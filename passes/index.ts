@@ -14,7 +14,7 @@ import { rptq } from './rptq/rptq.ts';
 
 export { collect } from './calibrate/calibrate.ts';
 export { ContractCheck, exactTolerance, largestDifference, runOnce } from './infra/contract.ts';
-export type { Executor, Feeds, HostData, HostTensor, Program, Spool } from './infra/executor.ts';
+export type { Executor, Feeds, HostTensor, Program, Spool } from './infra/executor.ts';
 export { Ledger, notCovered, type Candidate, type LedgerEntry } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';

@@ -1,23 +1,12 @@
 import type { Graph } from '../../ir/graph.ts';
+import type { TypedData } from '../../ir/tensor.ts';
 import type { DType } from '../../ir/types.ts';
-
-export type HostData =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
 
 /** An array at the boundary of a graph that runs: f16 as Uint16Array, bool as Uint8Array, i64 as BigInt64Array. */
 export interface HostTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
-  readonly data: HostData;
+  readonly data: TypedData;
 }
 
 /** Arrays by the name of the graph input or output. */

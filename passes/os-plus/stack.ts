@@ -1,4 +1,5 @@
-import type { Feeds, HostData, HostTensor } from '../infra/executor.ts';
+import type { TypedData } from '../../ir/tensor.ts';
+import type { Feeds, HostTensor } from '../infra/executor.ts';
 import type { LossSample } from './search.ts';
 
 /**
@@ -21,7 +22,7 @@ function alike(a: Feeds, b: Feeds): boolean {
 function joined(parts: readonly HostTensor[]): HostTensor {
   const [first] = parts;
   const length = parts.reduce((n, p) => n + p.data.length, 0);
-  const data: HostData = Reflect.construct(first!.data.constructor, [length]);
+  const data: TypedData = Reflect.construct(first!.data.constructor, [length]);
   let at = 0;
   for (const p of parts) {
     // The element types agree: the arrays have the same name and come from the same graph.

@@ -1,6 +1,7 @@
 import { floatsFromHalf, halfFromFloat } from '../../ir/float16.ts';
 import { isFloat, type DType } from '../../ir/types.ts';
-import type { HostData, HostTensor } from '../../passes/infra/executor.ts';
+import type { TypedData } from '../../ir/tensor.ts';
+import type { HostTensor } from '../../passes/infra/executor.ts';
 
 const kinds = {
   f32: Float32Array,
@@ -23,7 +24,7 @@ export type HostDType = keyof typeof kinds;
 export const isHostDType = (dtype: DType): dtype is HostDType => Object.hasOwn(kinds, dtype);
 
 /** Packed little-endian bytes as elements, without a copy if they are aligned. */
-export function elementsOf(dtype: HostDType, bytes: Uint8Array): HostData {
+export function elementsOf(dtype: HostDType, bytes: Uint8Array): TypedData {
   const Kind: ViewKind = kinds[dtype];
   const fitting = bytes.byteOffset % Kind.BYTES_PER_ELEMENT === 0 ? bytes : Uint8Array.from(bytes);
   return new Kind(fitting.buffer, fitting.byteOffset, fitting.byteLength / Kind.BYTES_PER_ELEMENT);
@@ -31,7 +32,7 @@ export function elementsOf(dtype: HostDType, bytes: Uint8Array): HostData {
 
 interface ViewKind {
   readonly BYTES_PER_ELEMENT: number;
-  new (buffer: ArrayBufferLike, byteOffset: number, length: number): HostData;
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): TypedData;
 }
 
 /** `count` elements that all are `value`. */
@@ -50,7 +51,7 @@ export function convert(source: HostTensor, dtype: HostDType): HostTensor | null
 }
 
 /** Numbers as elements of `dtype`; null when one of them does not fit there. */
-export function fromNumbers(dtype: HostDType, numbers: ArrayLike<number | bigint>): HostData | null {
+export function fromNumbers(dtype: HostDType, numbers: ArrayLike<number | bigint>): TypedData | null {
   switch (dtype) {
     case 'f32':
       return Float32Array.from(numbers, Number);
@@ -63,7 +64,7 @@ export function fromNumbers(dtype: HostDType, numbers: ArrayLike<number | bigint
   }
 }
 
-function integersFrom(dtype: HostDType, numbers: ArrayLike<number | bigint>): HostData | null {
+function integersFrom(dtype: HostDType, numbers: ArrayLike<number | bigint>): TypedData | null {
   const data = new kinds[dtype](numbers.length);
   const wide = data instanceof BigInt64Array || data instanceof BigUint64Array;
   for (let i = 0; i < numbers.length; i++) {

@@ -1,6 +1,7 @@
 import { fail, type Location } from '../../ir/diagnostics.ts';
 import { dtypes, tensorType, type DType, type TensorType } from '../../ir/types.ts';
-import type { Feeds, HostData } from '../../passes/infra/executor.ts';
+import type { TypedData } from '../../ir/tensor.ts';
+import type { Feeds } from '../../passes/infra/executor.ts';
 import type { RuntimeType, WirePort, WireTensors } from './messages.ts';
 
 /** A named input or output of a loaded graph. */
@@ -57,7 +58,7 @@ export const feedsToWire = (feeds: Feeds, at: Location): WireTensors =>
   );
 
 // `slice` of a Buffer, which is a Uint8Array too, is no copy.
-const copyOf = (data: HostData): HostData => (data instanceof Uint8Array ? new Uint8Array(data) : data.slice());
+const copyOf = (data: TypedData): TypedData => (data instanceof Uint8Array ? new Uint8Array(data) : data.slice());
 
 /** Outputs of a run by name. */
 export const feedsFromWire = (wire: WireTensors): Feeds =>

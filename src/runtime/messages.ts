@@ -1,4 +1,4 @@
-import type { HostData } from '../../passes/infra/executor.ts';
+import type { TypedData } from '../../ir/tensor.ts';
 
 /** How a session is made, in the words of onnxruntime-node. */
 export interface SessionSettings {
@@ -25,7 +25,7 @@ export type RuntimeType =
 export interface WireTensor {
   readonly type: RuntimeType;
   readonly dims: readonly number[];
-  readonly data: HostData;
+  readonly data: TypedData;
 }
 
 export type WireTensors = Readonly<Record<string, WireTensor>>;

@@ -6,7 +6,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/g
 import { writeModel } from '../../codegen/onnx/index.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { DType } from '../../ir/types.ts';
-import type { Feeds, HostData, HostTensor } from '../../passes/infra/executor.ts';
+import type { TypedData } from '../../ir/tensor.ts';
+import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
 import { echo, heavy, linear, mismatched, narrow, unknownOperator } from './graphs.ts';
 
@@ -75,7 +76,7 @@ describe('a loaded graph', () => {
 });
 
 describe('arrays', () => {
-  const kinds: readonly (readonly [DType, HostData])[] = [
+  const kinds: readonly (readonly [DType, TypedData])[] = [
     ['f32', Float32Array.of(1.5, NaN)],
     ['f16', Uint16Array.of(0x3c00, 0xfc00)],
     ['f64', Float64Array.of(0.1, -0)],
