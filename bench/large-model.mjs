@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodeGraph, readModel, writeModel } from 'qc/codegen';
+import { inspect } from 'qc';
 import { Graph, lazy, Node, tensorType } from 'qc/ir';
 
 const layers = 48;
@@ -35,13 +36,14 @@ const steps = {
   baseline: () => encodeGraph(new Graph('empty')),
   write: (folder) => writeModel(model(), join(folder, 'big.onnx'), { externalData: 'always' }),
   read: (folder) => readModel(join(folder, 'big.onnx')),
+  inspect: (folder) => inspect(join(folder, 'big.onnx')),
   'round trip': (folder) => writeModel(readModel(join(folder, 'big.onnx')), join(folder, 'copy.onnx'), { externalData: 'always' }),
 };
 
 const [step, folder] = process.argv.slice(2);
 if (step !== undefined && folder !== undefined) {
   const start = performance.now();
-  steps[step]?.(folder);
+  await steps[step]?.(folder);
   console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, peak: process.resourceUsage().maxRSS / 1024 }));
 } else {
   const scratch = mkdtempSync(join(tmpdir(), 'qc-bench-'));
@@ -55,7 +57,7 @@ if (step !== undefined && folder !== undefined) {
     const cli = fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url));
     const start = performance.now();
     execFileSync(process.execPath, [cli, 'inspect', join(scratch, 'big.onnx'), '--json']);
-    console.log(`inspect    ${((performance.now() - start) / 1000).toFixed(2)} s as a whole process`);
+    console.log(`qc inspect ${((performance.now() - start) / 1000).toFixed(2)} s as a whole process`);
   } finally {
     rmSync(scratch, { recursive: true });
   }
