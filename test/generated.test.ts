@@ -9,7 +9,8 @@ import { irOpset } from '../ir/graph.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'qc-generated-'));
 beforeAll(() => {
-  execFileSync(process.execPath, ['node_modules/.bin/tsx', 'scripts/generate-ops.ts', folder], { stdio: 'pipe' });
+  for (const script of ['scripts/generate-ops.ts', 'scripts/generate-operators.ts'])
+    execFileSync(process.execPath, ['node_modules/.bin/tsx', script, folder], { stdio: 'pipe' });
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -21,10 +22,15 @@ const bare = (path: string): string =>
     .replace(/,(?=[\])}])/g, '')
     .replace(/[;]/g, '');
 
-describe('what scripts/generate-ops.ts writes is what is committed', () => {
-  test.each(['ir/ops/generated.ts', 'codegen/onnx/op-history.ts'])('%s', (path) => {
+describe('what the generators write is what is committed', () => {
+  test.each([
+    ['ir/ops/generated.ts', 10_000],
+    ['codegen/onnx/op-history.ts', 10_000],
+    ['codegen/kernels/operators.ts', 1000],
+    ['kernels/src/operators/table.h', 1000],
+  ])('%s', (path, least) => {
     const [made, committed] = [bare(join(folder, path)), bare(path)];
-    expect(made.length).toBeGreaterThan(10_000);
+    expect(made.length).toBeGreaterThan(least);
     // Not toBe on all of it: the texts are too long to show.
     const at = [...made].findIndex((c, i) => c !== committed[i]);
     expect(at < 0 ? '' : made.slice(at, at + 200)).toBe(at < 0 ? '' : committed.slice(at, at + 200));

@@ -3,7 +3,7 @@ import type { Graph, Node, Value } from '../../ir/graph.ts';
 import type { Tensor } from '../../ir/tensor.ts';
 import { carriedOfGraph, carriedOfNode, carriedOfValue } from './carried.ts';
 import { tensorPieces, type ExternalPlace } from './export-tensor.ts';
-import { completeAttributes } from './functions.ts';
+import { completeAttributes, overloadOf } from './functions.ts';
 import type { AttributeProto, NodeProto, TypeProto, ValueInfoProto } from './messages.ts';
 import { field, type Piece } from './pieces.ts';
 import { encodeMessage, int64 } from './proto.ts';
@@ -92,6 +92,7 @@ function typeOf(value: Value, carried: TypeProto | null): TypeProto | null {
 function nodePieces(node: Node, place: Placement): Piece[] {
   const { proto, attributes: details } = carriedOfNode(node);
   const { domain, opType } = spellingOf(node);
+  const overload = overloadOf(node);
   const head: NodeProto = {
     ...proto,
     input: node.operands.map((use) => use.value?.name ?? ''),
@@ -99,6 +100,7 @@ function nodePieces(node: Node, place: Placement): Piece[] {
     opType,
     ...(node.name === '' ? {} : { name: node.name }),
     ...(domain === '' ? {} : { domain }),
+    ...(overload === '' ? {} : { overload }),
   };
   const pieces: Piece[] = [encodeMessage('NodeProto', head)];
   for (const [name, attribute] of completeAttributes(node))

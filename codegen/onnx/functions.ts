@@ -2,6 +2,8 @@ import { int, ints, tensor, type Attribute } from '../../ir/attributes.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
 import { inMemory } from '../../ir/tensor.ts';
+import { isKernel, kernelBody, kernelOverload } from '../kernels/bodies/index.ts';
+import { functionProto, type Body } from './body-writer.ts';
 import type { AttributeProto, FunctionProto, NodeProto } from './messages.ts';
 import { int64 } from './proto.ts';
 import { attributeTypes as kinds } from './schema.ts';
@@ -11,14 +13,20 @@ export const qcDomain = 'qc';
 
 /** Standard bodies of the `qc` operators that a graph and the graphs inside it use, so that the model runs without our library. */
 export function functionsFor(graph: Graph): FunctionProto[] {
-  const used = new Map<string, Set<string>>();
-  collect(graph, used);
   const version = graph.opsets.get('') ?? bodyOpset;
-  return [...used.keys()].toSorted().map((op) => functionProto(op, bodies[op]!, used.get(op)!, version));
+  const used = new Map<string, Called>();
+  collect(graph, used);
+  return [...used.keys()].toSorted().map((key) => {
+    const { name, overload, body, attributes } = used.get(key)!;
+    return functionProto({ domain: qcDomain, name, ...(overload === '' ? {} : { overload }) }, body(), attributes, version);
+  });
 }
 
 /** Whether we write a body for this operator of the `qc` domain. */
-export const hasBody = (opType: string): boolean => Object.hasOwn(bodies, opType);
+export const hasBody = (opType: string): boolean => Object.hasOwn(bodies, opType) || isKernel(`${qcDomain}.${opType}`);
+
+/** Which of the bodies of its operator a node calls; most operators have one. */
+export const overloadOf = (node: Node): string => (isKernel(node.op) ? kernelOverload(node) : '');
 
 /** The operator set that bodies need when the model imports none. */
 export const bodyOpset = 21;
@@ -53,14 +61,6 @@ function channelsOf(node: Node): number {
     if (typeof last === 'number') return last;
   }
   return fail('QC4001', `${node.op} has neither attributes nor a type that tell its number of channels`, node.loc);
-}
-
-/** What a body computes, as nodes of the default domain; `attributes` are those that it reads, and every call must have them. */
-interface Body {
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  readonly attributes: readonly string[];
-  readonly nodes: readonly NodeProto[];
 }
 
 const identity: Body = { inputs: ['x'], outputs: ['y'], attributes: [], nodes: [step('y', 'Identity', ['x'])] };
@@ -168,27 +168,27 @@ const bodies: Readonly<Record<string, Body>> = {
   DynamicQuantize: dynamicQuantize,
 };
 
-/** Names of attributes by operator: ONNX wants a function to declare every attribute that its calls may have. */
-function collect(graph: Graph, into: Map<string, Set<string>>): void {
-  for (const node of graph.nodes) {
-    for (const body of node.bodies) collect(body, into);
-    const opType = node.op.startsWith(`${qcDomain}.`) ? node.op.slice(qcDomain.length + 1) : '';
-    if (!hasBody(opType)) continue;
-    const names = into.get(opType) ?? new Set();
-    for (const name of node.attributes.keys()) names.add(name);
-    into.set(opType, names);
-  }
+interface Called {
+  readonly name: string;
+  readonly overload: string;
+  readonly body: () => Body;
+  /** ONNX wants a function to declare every attribute that its calls may have. */
+  readonly attributes: Set<string>;
 }
 
-const functionProto = (name: string, body: Body, given: ReadonlySet<string>, version: number): FunctionProto => ({
-  name,
-  domain: qcDomain,
-  input: body.inputs,
-  output: body.outputs,
-  attribute: [...body.attributes, ...[...given].filter((a) => !body.attributes.includes(a)).toSorted()],
-  node: body.nodes,
-  opsetImport: [{ domain: '', version: int64(version) }],
-});
+function collect(graph: Graph, into: Map<string, Called>): void {
+  for (const node of graph.nodes) {
+    for (const body of node.bodies) collect(body, into);
+    const name = node.op.startsWith(`${qcDomain}.`) ? node.op.slice(qcDomain.length + 1) : '';
+    if (!hasBody(name)) continue;
+    const overload = overloadOf(node);
+    const key = `${name}:${overload}`;
+    const body = (): Body => (isKernel(node.op) ? kernelBody(node) : bodies[name]!);
+    const called = into.get(key) ?? { name, overload, body, attributes: new Set() };
+    for (const attribute of node.attributes.keys()) called.attributes.add(attribute);
+    into.set(key, called);
+  }
+}
 
 function step(result: string, opType: string, input: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}): NodeProto {
   const attribute = Object.entries(attributes).map(([name, value]): AttributeProto => {
