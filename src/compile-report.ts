@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import type { Lowered } from '../codegen/index.ts';
-import { Decode, Encode, viewAs, type Diagnostic, type Graph } from '../ir/index.ts';
-import type { Ledger, LedgerEntry, PassCall } from '../passes/index.ts';
+import type { LeftTransform, Lowering } from '../codegen/index.ts';
+import { diagnostic, type Diagnostic, type Graph, type Node } from '../ir/index.ts';
+import { nameOf, type Ledger, type LedgerEntry, type PassCall } from '../passes/index.ts';
 
 /** What a compile did: printed as a table, or as JSON. */
 export interface CompileReport {
@@ -42,20 +42,27 @@ export interface LeftAtRunTime {
   readonly adds: number;
 }
 
-/** Counts what the Encodes and Decodes of a graph will become. */
-export function leftAtRunTime(graph: Graph): LeftAtRunTime {
-  const transforms = [...graph.nodes].flatMap((n) => (viewAs(Encode, n) ?? viewAs(Decode, n))?.transform ?? []);
-  const count = (part: 'perm' | 'scale' | 'shift') => transforms.filter((t) => t[part] !== null).length;
-  return { gathers: count('perm'), muls: count('scale'), adds: count('shift') };
+/** What the operators are that channel transforms became. */
+export function leftAtRunTime(left: readonly LeftTransform[]): LeftAtRunTime {
+  const count = (op: LeftTransform['operators'][number]) => left.filter((t) => t.operators.includes(op)).length;
+  return { gathers: count('Gather'), muls: count('Mul'), adds: count('Add') };
 }
 
-/** Enters what lowering did into the ledger. */
-export function enterLowered(ledger: Ledger, lowered: readonly Lowered[]): void {
-  for (const { name, done, left } of lowered) {
-    if (done !== undefined) ledger.done('linear', name, done);
-    if (left !== undefined) ledger.left('linear', name, left);
+/** Enters what lowering did into the ledger, and gives a warning for every channel transform that became explicit operators. */
+export function enterLowering(ledger: Ledger, { report, left }: Lowering): readonly Diagnostic[] {
+  for (const { kind, name, done, left: why } of report) {
+    if (done !== undefined) ledger.done(kind, name, done);
+    if (why !== undefined) ledger.left(kind, name, why);
   }
+  return left.map(({ node, operators, side, neighbour }) => {
+    const parts = operators.map((op) => `${op === 'Add' ? 'an' : 'a'} ${op}`).join(', ');
+    if (neighbour && side === 'behind' && isNorm(neighbour))
+      ledger.left('norm', nameOf(neighbour), `${parts} behind it: a norm reads its input in its own order`);
+    return diagnostic('QC3101', `${parts} left at run time ${side} ${neighbour?.op ?? 'an input'}`, node.loc);
+  });
 }
+
+const isNorm = ({ op }: Node): boolean => op === 'LayerNormalization' || op === 'RMSNormalization';
 
 /** Bytes of a model file and of the side files that its weights lie in. */
 export function bytesOfModel(path: string, graph: Graph): number {

@@ -1,4 +1,4 @@
-import { lowerTo, settleOpset, targetNamed, targets, writeModel, type Target } from '../codegen/index.ts';
+import { lowerTo, settleOpset, targetNamed, targets, writeModel, type Lowering, type Target } from '../codegen/index.ts';
 import { cloneGraph, diagnostic, fail, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
 import {
   ContractCheck,
@@ -15,7 +15,7 @@ import {
   type Plan,
   type RunReport,
 } from '../passes/index.ts';
-import { bytesOfModel, enterLowered, leftAtRunTime, type CompileReport } from './compile-report.ts';
+import { bytesOfModel, enterLowering, leftAtRunTime, type CompileReport } from './compile-report.ts';
 import { digestOfFiles } from './digest.ts';
 import { openModel, syntheticFeeds } from './model.ts';
 import { effectivePipeline } from './pipeline.ts';
@@ -62,10 +62,10 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
     const contract = options.verify === false ? null : await ContractCheck.start(executor, graph, probe);
     const ledger = new Ledger();
     const run = await runPlan(plan, graph, executor, contract, ledger, inputs, options);
-    const left = leftAtRunTime(graph);
-    const loweringDifference = await lower(graph, target, contract && probe, ledger);
+    const lowering = await lower(graph, target, contract && probe);
+    const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering)];
     ledger.settle();
-    if (options.strict) refuseSkips(ledger, run.diagnostics);
+    if (options.strict) refuseSkips(ledger, diagnostics);
     await describe(graph, plan, options);
     options.signal?.throwIfAborted();
     const { files } = writeModel(graph, options.output, { externalData: options.externalData ?? 'auto' });
@@ -78,11 +78,11 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
       bytesBefore,
       bytesAfter: files.reduce((n, f) => n + f.bytes, 0),
       ledger: ledger.entries,
-      diagnostics: run.diagnostics,
+      diagnostics,
       passes: run.passes.map((p) => ({ call: p.call, counts: Object.fromEntries(p.counts), milliseconds: Math.round(p.milliseconds) })),
-      left,
+      left: leftAtRunTime(lowering.left),
       exactDifference: contract?.worst ?? null,
-      loweringDifference,
+      loweringDifference: lowering.difference,
     };
   } finally {
     await executor.close();
@@ -132,14 +132,15 @@ function runPlan(
  * Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was. Both run without ORT's own
  * rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum.
  */
-async function lower(graph: Graph, target: Target, probe: Feeds | null, ledger: Ledger): Promise<number | null> {
+async function lower(graph: Graph, target: Target, probe: Feeds | null): Promise<Lowering & { readonly difference: number | null }> {
   const before = probe && cloneGraph(graph);
-  enterLowered(ledger, lowerTo(target, graph));
+  const lowering = lowerTo(target, graph);
   settleOpset(graph);
-  if (!probe || !before) return null;
+  if (!probe || !before) return { ...lowering, difference: null };
   const executor = new OrtExecutor({ optimization: 'disabled' });
   try {
-    return largestDifference(await runOnce(executor, before, probe), await runOnce(executor, graph, probe));
+    const difference = largestDifference(await runOnce(executor, before, probe), await runOnce(executor, graph, probe));
+    return { ...lowering, difference };
   } finally {
     await executor.close();
   }

@@ -32,6 +32,7 @@ const needsRanges = (scheme: Scheme): boolean => Object.values(scheme.activation
 function layoutFor(target: Target, scheme: Scheme, asked: ReadonlySet<string>): Readonly<Record<string, string>> {
   const bits = scheme.weights?.bits;
   const input = Object.values(scheme.activations)[0]?.bits ?? 16;
+  if (target.name === 'qc-cpu') return { align: '32', zeros: 'free' };
   if (target.name !== 'ort-cpu' || (bits !== 4 && bits !== 8) || (input !== 8 && input !== 16)) return {};
   const clustered = asked.has('rptq');
   if (input === 8 && asked.has('os+')) {

@@ -3,9 +3,9 @@ import { FakeQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { lowerCarried } from './carried.ts';
 import { lowerToNbits, nbitsRefusal } from './nbits.ts';
-import { lowerRest } from './portable.ts';
 import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
-import { eachNode, type Lowered, type Target } from './target.ts';
+import type { Lowered, Target } from './target.ts';
+import { eachNode } from './walk.ts';
 
 /** Stock ONNX Runtime on the CPU: MatMulNBits for weights in blocks, per-tensor QDQ that ORT fuses to integer products. */
 export const ortCpu: Target = {
@@ -16,15 +16,15 @@ export const ortCpu: Target = {
     const report: Lowered[] = [];
     eachNode(graph, ['MatMul'], (node) => {
       const weight = quantizedWeight(node.input(1));
-      if (weight) report.push({ name: node.name === '' ? node.output.name : node.name, ...lowerProduct(graph, node, weight) });
+      if (weight)
+        report.push({ kind: 'linear', name: node.name === '' ? node.output.name : node.name, ...lowerProduct(graph, node, weight) });
     });
-    lowerRest(graph);
     return report;
   },
 };
 
 /** MatMulNBits where it fits; else static int8, which ORT fuses when the input has one 8-bit scale; else float behind QDQ. */
-function lowerProduct(graph: Graph, node: Node, weight: QuantizedWeight): Omit<Lowered, 'name'> {
+function lowerProduct(graph: Graph, node: Node, weight: QuantizedWeight): Omit<Lowered, 'kind' | 'name'> {
   const refused = nbitsRefusal(node);
   if (refused === null) return { done: lowerToNbits(graph, node) };
   if (!hasOneByteScale(node)) return { left: `runs in float behind QDQ: ${refused}` };

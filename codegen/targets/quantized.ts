@@ -88,3 +88,6 @@ export const packedInt4 = (codes: Tensor): Tensor =>
     const from = codes.bytes();
     return Uint8Array.from({ length: Math.ceil(from.length / 2) }, (_, i) => (from[2 * i]! & 15) | (((from[2 * i + 1] ?? 0) & 15) << 4));
   });
+
+/** Signed bytes as unsigned ones, 128 more. */
+export const unsignedBytes = (codes: Tensor): Tensor => lazy('u8', codes.shape, () => codes.bytes().map((c) => c ^ 128));

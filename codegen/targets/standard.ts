@@ -10,7 +10,7 @@ import { dense, floats, inMemory, integers, int64s, scalar, type Tensor } from '
 import { tensorType } from '../../ir/types.ts';
 import { addBias } from '../../ir/weights.ts';
 import { Emit } from './emit.ts';
-import { offsetProduct, packedInt4, quantizedWeight, runs, type QuantizedWeight } from './quantized.ts';
+import { offsetProduct, packedInt4, quantizedWeight, runs, unsignedBytes, type QuantizedWeight } from './quantized.ts';
 
 /** y = x[perm] * scale + shift in Gather, Mul and Add, as far as there is something to do. */
 export function lowerTransform(graph: Graph, node: Node): void {
@@ -140,32 +140,57 @@ function addToOutput(graph: Graph, value: Value, offset: Float32Array): void {
   });
 }
 
-/** A weight's FakeQuantize as integers behind DequantizeLinear, or behind Cast, Gather and Mul where row groups are uneven. */
+/**
+ * A weight's FakeQuantize as integers behind DequantizeLinear, or behind Cast, Gather and Mul where row groups are uneven. Bytes are
+ * unsigned: where x86 has no VNNI, ONNX Runtime adds pairs of products of unsigned and signed bytes in 16 bits, which saturate; its
+ * way with two unsigned factors is exact, and with VNNI both are the same.
+ */
 export function lowerWeight(graph: Graph, w: QuantizedWeight): void {
-  const narrow = w.qmin >= -8 && w.qmax <= 7;
+  const storage = w.qmin >= -8 && w.qmax <= 7 ? int4 : byte;
   const emit = new Emit(graph, w.node);
-  const codes = emit.constant('codes', narrow ? packedInt4(w.codes) : w.codes);
-  const zeros = w.qmin === -w.qmax ? null : floats(w.zero);
-  const fits = zeros === null || zeros.every((z) => z >= (narrow ? -8 : -128) && z <= (narrow ? 7 : 127));
+  const zeros = w.qmin === -w.qmax && storage.lift === 0 ? null : floats(w.zero).map((z) => z + storage.lift);
+  const fits = zeros === null || zeros.every((z) => z >= storage.low && z <= storage.high);
   const even = w.sizes.every((n, g) => n === w.sizes[0] || (g === w.sizes.length - 1 && n < w.sizes[0]!));
-  const result = even && fits ? dequantize(emit, w, codes, zeros, narrow) : expand(emit, w, codes, zeros);
+  const result = even && fits && !meetsClusters(w) ? dequantize(emit, w, zeros, storage) : expand(emit, w);
   graph.replace(w.node.output, result);
   graph.erase(w.node);
 }
 
-function dequantize(emit: Emit, w: QuantizedWeight, codes: Value, zeros: Float32Array | null, narrow: boolean): Value {
+/** ONNX Runtime 1.30 takes inputs with a scale for each channel for those with one, fuses, and then refuses to run. */
+const meetsClusters = (w: QuantizedWeight): boolean =>
+  [...w.node.output.uses].some(({ node }) => {
+    const input = node.input(0)?.producer;
+    return input?.op === 'DequantizeLinear' && input.input(1)?.constant?.shape.length === 1;
+  });
+
+/** How codes of a weight are stored. */
+interface WeightStorage {
+  readonly low: number;
+  readonly high: number;
+  /** Added to signed codes and zero points to give stored ones. */
+  readonly lift: number;
+  readonly codes: (signed: Tensor) => Tensor;
+}
+
+const int4: WeightStorage = { low: -8, high: 7, lift: 0, codes: packedInt4 };
+const byte: WeightStorage = { low: 0, high: 255, lift: 128, codes: unsignedBytes };
+
+function dequantize(emit: Emit, w: QuantizedWeight, zeros: Float32Array | null, storage: WeightStorage): Value {
+  const codes = emit.constant('codes', storage.codes(w.codes));
   const one = w.sizes.length === 1;
   const shape = one ? [w.columns] : [w.sizes.length, w.columns];
   const scale = emit.constant('scale', { ...w.scale, shape });
-  const stored = zeros && inMemory('i8', shape, Int8Array.from(zeros));
-  const zero = stored && emit.constant('zero_point', narrow ? packedInt4(stored) : stored);
+  const stored =
+    zeros && (storage === int4 ? packedInt4(inMemory('i8', shape, Int8Array.from(zeros))) : inMemory('u8', shape, Uint8Array.from(zeros)));
+  const zero = stored && emit.constant('zero_point', stored);
   const attributes = one ? { axis: int(1) } : { axis: int(0), block_size: int(w.sizes[0]!) };
   return emit.node('DequantizeLinear', zero ? [codes, scale, zero] : [codes, scale], attributes, tensorType('f32', [w.rows, w.columns]));
 }
 
 /** (codes - zero[group]) * scale[group]: runtimes fold it into a float weight when they load the model. */
-function expand(emit: Emit, w: QuantizedWeight, codes: Value, zeros: Float32Array | null): Value {
+function expand(emit: Emit, w: QuantizedWeight): Value {
   const type = tensorType('f32', [w.rows, w.columns]);
+  const codes = emit.constant('codes', w.qmin >= -8 && w.qmax <= 7 ? packedInt4(w.codes) : w.codes);
   const group = emit.constant(
     'group',
     int64s(
@@ -175,7 +200,7 @@ function expand(emit: Emit, w: QuantizedWeight, codes: Value, zeros: Float32Arra
   );
   const rows = (suffix: string, t: Tensor): Value => emit.node('Gather', [emit.constant(suffix, t), group], { axis: int(0) }, type);
   let value = emit.node('Cast', [codes], { to: int(1) }, type);
-  if (zeros) value = emit.node('Sub', [value, rows('zero', w.zero)], {}, type);
+  if (w.qmin !== -w.qmax) value = emit.node('Sub', [value, rows('zero', w.zero)], {}, type);
   return emit.node('Mul', [value, rows('scale', w.scale)], {}, type);
 }
 

@@ -1,9 +1,12 @@
 import { diagnostic, fail, QcError } from '../../ir/diagnostics.ts';
-import type { Graph, Node } from '../../ir/graph.ts';
+import type { Graph } from '../../ir/graph.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
+import { lowerRest } from './rest.ts';
+import { leftTransforms, type LeftTransform } from './transforms.ts';
 
 /** What lowering did to a node, for the ledger. */
 export interface Lowered {
+  readonly kind: 'linear' | 'norm';
   readonly name: string;
   /** What it became, or why it did not become what the target is for. */
   readonly done?: string;
@@ -16,23 +19,25 @@ export interface Target {
   readonly summary: string;
   /** Operators outside the default domain that the runtime has. */
   readonly operators: ReadonlySet<string>;
-  /** Turns what the IR has and the target lacks into what the target has. */
+  /** Turns what the runtime has operators of its own for into those; standard operators take the rest. */
   readonly lower: (graph: Graph) => readonly Lowered[];
 }
 
+export interface Lowering {
+  readonly report: readonly Lowered[];
+  /** Channel transforms that became explicit operators. */
+  readonly left: readonly LeftTransform[];
+}
+
 /** Lowers `graph` to `target` and checks that nothing is left that the target lacks (QC4001). */
-export function lowerTo(target: Target, graph: Graph): readonly Lowered[] {
+export function lowerTo(target: Target, graph: Graph): Lowering {
   const report = target.lower(graph);
+  const left = leftTransforms(graph);
+  lowerRest(graph);
   eraseDead(graph);
   const illegal = [...graph.nodes].filter((n) => n.op.startsWith('qc.') && !target.operators.has(n.op));
   if (illegal.length > 0) throw new QcError(illegal.map((n) => diagnostic('QC4001', `${target.name} has no ${n.op}`, n.loc)));
-  return report;
-}
-
-/** Runs `f` on every node of one of these operators that is still in the graph. */
-export function eachNode(graph: Graph, ops: readonly string[], f: (node: Node) => void): void {
-  const wanted = new Set(ops);
-  for (const node of [...graph.nodes]) if (wanted.has(node.op) && node.graph === graph) f(node);
+  return { report, left };
 }
 
 /** The target of this name; QC2006 lists them. */

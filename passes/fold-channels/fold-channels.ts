@@ -1,5 +1,4 @@
 import { factor, inverse, isIdentity, then, transformAttributes, type ChannelTransform } from '../../ir/channel.ts';
-import { diagnostic } from '../../ir/diagnostics.ts';
 import { admits } from '../../ir/freedom.ts';
 import { Node, type Graph, type Value } from '../../ir/graph.ts';
 import { Decode, Encode } from '../../ir/ops/qc.ts';
@@ -12,8 +11,8 @@ import { up } from './up.ts';
 
 /**
  * Makes changes of basis disappear: every Encode moves up into the weights, norms and biases that make its operand, every
- * Decode down into the weights that read its result. Each moves strictly one way, so this ends. What nothing takes stays as
- * Gather, Mul or Add, and is reported.
+ * Decode down into the weights that read its result. Each moves strictly one way, so this ends. What nothing takes stays where
+ * it is until lowering: a kernel takes it, or it becomes Gather, Mul or Add and is reported.
  */
 export const foldChannels = definePass({
   name: 'fold-channels',
@@ -22,7 +21,7 @@ export const foldChannels = definePass({
   gives: ['folded'],
   run(graph, ctx) {
     fold(graph, ctx);
-    reportLeft(graph, ctx);
+    ctx.count('left', leftIn(graph));
   },
 });
 
@@ -128,18 +127,5 @@ function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
 
 const isNorm = (node: Node | null): node is Node => node?.op === 'LayerNormalization' || node?.op === 'RMSNormalization';
 
-/** Says of every transform that is left where it stands and why; an order behind a norm is what RPTQ's own kernel stores through an index. */
-export function reportLeft(graph: Graph, ctx: PassContext): void {
-  for (const node of graph.nodes) {
-    const left = viewAs(Encode, node) ?? viewAs(Decode, node);
-    if (!left) continue;
-    const { perm, scale, shift } = left.transform;
-    const parts = [perm && 'a Gather', scale && 'a Mul', shift && 'an Add'].filter((p) => p !== null).join(', ');
-    const above = left.x.producer;
-    const side = node.op === Encode.schema.op ? 'behind' : 'in front of';
-    const neighbour = node.op === Encode.schema.op ? above : (left.y.uses.values().next().value?.node ?? null);
-    ctx.count('left');
-    if (isNorm(above)) ctx.ledger.left('norm', nameOf(above), `${parts} behind it: a norm reads its input in its own order`);
-    ctx.report(diagnostic('QC3101', `${parts} left at run time ${side} ${neighbour?.op ?? 'an input'}`, node.loc));
-  }
-}
+/** How many transforms stand where nothing takes them; what becomes of those is for the target to say. */
+export const leftIn = (graph: Graph): number => [...graph.nodes].filter((n) => viewAs(Encode, n) ?? viewAs(Decode, n)).length;

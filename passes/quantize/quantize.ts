@@ -9,7 +9,7 @@ import { eraseDead } from '../../ir/rewrite.ts';
 import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { dense, floats, int64s, lazy, type Tensor } from '../../ir/tensor.ts';
-import { fold, reportLeft } from '../fold-channels/fold-channels.ts';
+import { fold } from '../fold-channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
@@ -20,6 +20,7 @@ import { weightParameters } from './weights.ts';
 interface Settings extends Layout {
   readonly scheme: string;
   readonly range: 'auto' | 'minmax' | 'ema' | 'token';
+  readonly zeros: 'fit' | 'free';
   readonly grid: 'auto' | 'standard' | 'rptq';
 }
 
@@ -36,13 +37,18 @@ export const quantize = definePass({
       ['auto', 'standard', 'rptq'],
       'auto',
     ),
+    zeros: choice(
+      "zero points outside the codes: moved into weights and biases (fit), or left to the target's kernels (free)",
+      ['fit', 'free'],
+      'fit',
+    ),
     range: choice('statistic that a static range comes from', ['auto', 'minmax', 'ema', 'token'], 'auto'),
   },
   needs: ['sites', 'folded'],
   gives: ['quantized'],
   run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme);
-    fitZeroPoints(graph, scheme, settings, ctx);
+    if (settings.zeros === 'fit') fitZeroPoints(graph, scheme, settings, ctx);
     for (const site of sites(graph)) quantizeSite(graph, site, scheme, settings, ctx);
     for (const linear of linearsOf(graph)) reportFloat(graph, linear, ctx);
     if (scheme.probabilities) reportProbabilities(graph, ctx);
@@ -93,7 +99,6 @@ function fitZeroPoints(graph: Graph, scheme: Scheme, settings: Settings, ctx: Pa
     ctx.count('zero points moved');
   }
   fold(graph, { ledger: ctx.ledger, count: () => {} });
-  reportLeft(graph, ctx);
 }
 
 /** Scale and zero point of each group of channels. */

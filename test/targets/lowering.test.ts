@@ -7,28 +7,12 @@ import { InferenceSession } from 'onnxruntime-node';
 import { lowerTo, readModel, settleOpset, targetNamed, targets, writeModel } from '../../codegen/index.ts';
 import { decodeModel, toNumber } from '../../codegen/onnx/proto.ts';
 import { readFileSync } from 'node:fs';
-import {
-  cloneGraph,
-  dense,
-  fakeQuantize,
-  Graph,
-  groupIndex,
-  inMemory,
-  int,
-  int64s,
-  integers,
-  lazy,
-  Node,
-  parseGraph,
-  sites,
-  tensorType,
-  verify,
-  type Value,
-} from '../../ir/index.ts';
+import { cloneGraph, dense, fakeQuantize, Graph, inMemory, int, integers, lazy, Node, parseGraph, sites, verify } from '../../ir/index.ts';
 import { packedInt4, quantizedWeight, runs } from '../../codegen/targets/quantized.ts';
 import { largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
 import { elements, errorOf, f32, numbers, opsOf, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
 import { maskedSamples, subject } from '../passes/zoo.ts';
+import { linear, scales, zeros, type LinearSpec, type Quantizer } from './linear.ts';
 
 const executor = plainExecutor();
 const folder = mkdtempSync(join(tmpdir(), 'qc-targets-'));
@@ -36,53 +20,6 @@ afterAll(async () => {
   await executor.close();
   rmSync(folder, { recursive: true });
 });
-
-interface Quantizer {
-  readonly sizes: readonly number[];
-  readonly scale: readonly number[];
-  readonly zero: readonly number[];
-  readonly qmin: number;
-  readonly qmax: number;
-}
-interface LinearSpec {
-  readonly input: Quantizer | { readonly block: number } | null;
-  readonly weight: Quantizer;
-  readonly rows: number;
-  readonly columns: number;
-  readonly bias?: boolean;
-  readonly w: Float32Array;
-}
-
-/** x, quantized as told, times a quantized weight. */
-function linear({ input, weight, rows, columns, bias = false, w }: LinearSpec): Graph {
-  const graph = new Graph('linear');
-  const type = tensorType('f32', ['B', 'S', rows]);
-  const node = (op: string, inputs: readonly Value[], name: string, attributes = {}, result = type): Value =>
-    graph.append(new Node({ op, inputs, attributes, results: [{ name, type: result }] })).output;
-  const constants = (name: string, q: Quantizer, shape: readonly number[]): readonly Value[] => [
-    graph.addConstant(`${name}.scale`, dense(shape, q.scale)),
-    graph.addConstant(`${name}.zero`, dense(shape, q.zero)),
-    graph.addConstant(`${name}.index`, int64s([rows], groupIndex(q.sizes))),
-  ];
-  const bounds = (q: Quantizer) => ({ qmin: int(q.qmin), qmax: int(q.qmax) });
-  let x = graph.addInput('x', type);
-  if (input && 'block' in input)
-    x = node('qc.DynamicQuantize', [x], 'xq', { qmin: int(-127), qmax: int(127), symmetric: int(1), block: int(input.block) });
-  else if (input) x = node('qc.FakeQuantize', [x, ...constants('x', input, [input.sizes.length])], 'xq', bounds(input));
-  const raw = graph.addConstant('w', dense([rows, columns], w));
-  const q = node(
-    'qc.FakeQuantize',
-    [raw, ...constants('w', weight, [weight.sizes.length, columns])],
-    'wq',
-    bounds(weight),
-    tensorType('f32', [rows, columns]),
-  );
-  const out = tensorType('f32', ['B', 'S', columns]);
-  let y = node('MatMul', [x, q], 'y', {}, out);
-  if (bias) y = node('Add', [y, graph.addConstant('b', dense([columns], numbers(columns, 77)))], 'z', {}, out);
-  graph.addOutput(y);
-  return graph;
-}
 
 /** Lowers a copy and gives both graphs' outputs, run without ONNX Runtime's rewriting. */
 async function both(
@@ -96,9 +33,6 @@ async function both(
   verify(lowered);
   return { before: await runOnce(executor, graph, feeds), after: await runOnce(executor, lowered, feeds), lowered };
 }
-const scales = (n: number, seed: number, size = 0.02): readonly number[] =>
-  Array.from(numbers(n, seed), (x) => Math.fround(size * (1.1 + x)));
-const zeros = (n: number, seed: number, size: number): readonly number[] => Array.from(numbers(n, seed), (x) => Math.round(x * size));
 const feeds = (rows: number, seed = 5): Feeds => ({ x: randomFeed([1, 7, rows], seed, 3) });
 
 describe.each(['portable', 'ort-cpu'])('%s computes what the fake-quantized graph computes', (target) => {
@@ -410,7 +344,7 @@ describe('what ONNX Runtime makes of it', () => {
     );
     const linears = [...graph.nodes].filter((n) => n.op === 'MatMul' && quantizedWeight(n.input(1))).length;
     expect(linears).toBe(6);
-    const report = lowerTo(targetNamed(targets, 'ort-cpu'), graph);
+    const { report } = lowerTo(targetNamed(targets, 'ort-cpu'), graph);
     expect(report.map((r) => r.done)).toEqual(new Array(6).fill(done));
     settleOpset(graph);
     const ops = await optimized(graph, `${scheme}-${name.replace(' ', '-')}-${passes.length}`);

@@ -1,0 +1,58 @@
+import { int } from '../../../ir/attributes.ts';
+import type { Graph, Node } from '../../../ir/graph.ts';
+import { FakeQuantize } from '../../../ir/ops/qc.ts';
+import { createNode } from '../../../ir/ops/view.ts';
+import { isOutput } from '../../../ir/pattern.ts';
+import { tensorType } from '../../../ir/types.ts';
+import { emitKernel } from '../../kernels/emit-kernel.ts';
+import { kernelOperators } from '../../kernels/operators.ts';
+import type { Lowered, Target } from '../target.ts';
+import { eachNode, eraseSites } from '../walk.ts';
+import { fuseNorm, fuseProduct } from './fusions.ts';
+import { lowerProduct, type Codes } from './products.ts';
+
+/** Our kernels on the CPU: clusters in integers, norms that store through an order. Without the library, their bodies run anywhere. */
+export const qcCpu: Target = {
+  name: 'qc-cpu',
+  summary: "qc's own kernels on the CPU: clusters computed in integers, reorders inside norms; runs without them too, on function bodies",
+  operators: new Set(Object.keys(kernelOperators).map((name) => `qc.${name}`)),
+  lower(graph) {
+    const report: Lowered[] = [];
+    const codes: Codes = new Map();
+    eraseSites(graph);
+    eachNode(graph, ['MatMul'], (node) => {
+      const name = node.name === '' ? node.output.name : node.name;
+      const what = lowerProduct(graph, node, codes);
+      if (what) report.push({ kind: 'linear', name, ...what });
+    });
+    for (const [fake, quantize] of codes) dropQuantizer(graph, fake, quantize);
+    eachNode(graph, ['qc.QuantizeClusters'], (node) => {
+      if (fuseProduct(graph, node)) return;
+      const done = fuseNorm(graph, node);
+      if (done) report.push(done);
+    });
+    return report;
+  },
+};
+
+/** The quantizer whose codes a kernel makes; who reads its result in float gets it from the codes. */
+function dropQuantizer(graph: Graph, quantizer: Node, made: Node): void {
+  const { output } = quantizer;
+  const read = output.uses.size > 0 || isOutput(output);
+  if (read && quantizer.op !== FakeQuantize.schema.op) return;
+  if (read) {
+    const { type } = output;
+    const dequantize = emitKernel(graph, quantizer, 'DequantizeClusters', {
+      operands: { codes: made.output, scale: made.input(1), zero: made.input(2) },
+      results: { y: type && tensorType('f32', type.shape) },
+      attributes: Object.fromEntries([...made.attributes].filter(([name]) => name === 'groups' || name === 'bits')),
+      stem: output.name,
+    });
+    const half = type?.dtype === 'f16';
+    const value = half
+      ? createNode({ graph, before: quantizer }, 'Cast', [dequantize.output], { attributes: { to: int(10) }, type }).output
+      : dequantize.output;
+    graph.replace(output, value);
+  }
+  graph.erase(quantizer);
+}

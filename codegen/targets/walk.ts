@@ -1,0 +1,16 @@
+import type { Graph, Node } from '../../ir/graph.ts';
+import { Observer, Site } from '../../ir/ops/qc.ts';
+
+/** Takes sites and observers out: nothing crosses them while passes run, and lowering is when they have served. */
+export function eraseSites(graph: Graph): void {
+  eachNode(graph, [Site.schema.op, Observer.schema.op], (node) => {
+    graph.replaceUses(node.output, node.input(0)!);
+    graph.erase(node);
+  });
+}
+
+/** Runs `f` on every node of one of these operators that is still in the graph. */
+export function eachNode(graph: Graph, ops: readonly string[], f: (node: Node) => void): void {
+  const wanted = new Set(ops);
+  for (const node of [...graph.nodes]) if (wanted.has(node.op) && node.graph === graph) f(node);
+}
