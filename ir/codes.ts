@@ -238,6 +238,18 @@ export const codes = {
     'ONNX Runtime could not load or run a graph that `qc` gave it; its own message follows.',
   ),
   QC5002: entry('error', 'failure', 'interrupted', 'The run was interrupted; nothing was written.'),
+  QC5003: entry(
+    'error',
+    'failure',
+    'ONNX Runtime was loaded too early',
+    'Sessions of onnxruntime-node use the kernels of `qc` when `qc/runtime` was loaded before it. Import `qc/runtime` first, or set `QC_KERNELS=off` to run on function bodies.',
+  ),
+  QC5004: entry(
+    'error',
+    'failure',
+    'kernels do not load',
+    'The library of kernels, or the addon beside it, is damaged, of another machine, or not where `QC_KERNELS` says. Build both with `npm run build:kernels`, or set `QC_KERNELS=off` to run on function bodies.',
+  ),
   QC9001: entry(
     'error',
     'internal',

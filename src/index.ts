@@ -1,4 +1,5 @@
 /** The library: what the commands of `qc` do, and what authors of passes need. */
+export { bench, type BenchOptions, type LengthFigures, type ModelFigures } from './bench/bench.ts';
 export { compile, type CompileOptions } from './compile.ts';
 export type { CompileReport, LeftAtRunTime, PassFigures, WrittenFile } from './compile-report.ts';
 export { evaluate, type Comparison, type EvaluateOptions, type Evaluation, type OutputError } from './eval/compare.ts';
@@ -7,6 +8,7 @@ export type { SiteError } from './eval/site-errors.ts';
 export { inspect, type Inspection } from './inspect.ts';
 export { openModel } from './model.ts';
 export { loadPlugins } from './plugins.ts';
+export type { KernelChoice, KernelUse } from './runtime/kernel-use.ts';
 export { OrtExecutor, type OrtOptions, type OrtProgram } from './runtime/ort-executor.ts';
 export { samplesFor, type DataOptions } from './samples.ts';
 export { lowerTo, readModel, targetNamed, targets, writeModel, type Target } from '../codegen/index.ts';

@@ -35,21 +35,30 @@ function rowsIndexedBy(ids: Value): number | null {
   return null;
 }
 
-/** Inputs made up for checking that a pass kept the function: valid indices, masks of ones, small numbers. Never for calibration. */
-export function syntheticFeeds(graph: Graph): Feeds {
-  const next = random(1);
-  return Object.fromEntries(graph.inputs.flatMap((v) => (v.type ? [[v.name, synthetic(v, next)] as const] : [])));
+/** How long made-up inputs are where the model leaves it open. */
+export interface Lengths {
+  /** Tokens that go in. */
+  readonly sequence: number;
+  /** Tokens in the caches, for a model that takes any. */
+  readonly past: number;
 }
 
-const sequence = 16;
+/** Inputs made up for checking that a pass kept the function: valid indices, masks of ones, small numbers. Never for calibration. */
+export function syntheticFeeds(graph: Graph, lengths: Lengths = { sequence: 16, past: 0 }): Feeds {
+  const next = random(1);
+  return Object.fromEntries(graph.inputs.flatMap((v) => (v.type ? [[v.name, synthetic(v, lengths, next)] as const] : [])));
+}
 
-function synthetic(v: Value, next: () => number): HostTensor {
+function synthetic(v: Value, lengths: Lengths, next: () => number): HostTensor {
   const { dtype } = v.type!;
-  const shape = (v.type!.shape ?? []).map(extentFor);
+  const shape = (v.type!.shape ?? []).map((d, axis) => extentFor(d, axis, lengths));
   const count = sizeOf(shape);
   const rows = rowsIndexedBy(v);
-  const integer = (i: number): number =>
-    rows !== null ? (i * 7919 + 3) % rows : v.name.includes('mask') ? 1 : v.name === 'position_ids' ? i % (shape.at(-1) ?? 1) : 0;
+  const integer = (i: number): number => {
+    if (rows !== null) return (i * 7919 + 3) % rows;
+    if (v.name.includes('mask')) return 1;
+    return v.name === 'position_ids' ? lengths.past + (i % (shape.at(-1) ?? 1)) : 0;
+  };
   switch (dtype) {
     case 'i64':
       return { dtype, shape, data: BigInt64Array.from({ length: count }, (_, i) => BigInt(integer(i))) };
@@ -66,9 +75,11 @@ function synthetic(v: Value, next: () => number): HostTensor {
   }
 }
 
-/** One sample, no past, a short sequence for every other open extent. */
-const extentFor = (d: Dim, axis: number): number => {
+/** One sample; a mask covers past and present; every other open extent is the sequence. */
+const extentFor = (d: Dim, axis: number, { sequence, past }: Lengths): number => {
   if (typeof d === 'number') return d;
-  if (typeof d === 'string' && /past/.test(d)) return 0;
-  return axis === 0 ? 1 : sequence;
+  if (axis === 0) return 1;
+  const isSum = typeof d === 'string' && /total|\+/.test(d);
+  const isPast = typeof d === 'string' && /past/.test(d);
+  return isSum ? past + sequence : isPast ? past : sequence;
 };

@@ -10,6 +10,12 @@ export const whole =
     return x;
   };
 
+/** Reads whole numbers with commas between them. */
+export const wholes =
+  (least: number) =>
+  (text: string): readonly number[] =>
+    text.split(',').map(whole(least));
+
 /** Reads a number from `least` to `most`. */
 export const number =
   (least: number, most = Infinity) =>
@@ -42,5 +48,6 @@ export const texts = {
   special: 'add the special tokens that the tokenizer puts around a text',
   calibration: 'use ranges that --save-calibration wrote, instead of data',
   plugin: 'load passes from a module whose default export is a pass or a list of passes',
+  noKernels: "run on function bodies, without qc's library of kernels",
   threads: 'threads of ONNX Runtime (default: all cores)',
 } as const;

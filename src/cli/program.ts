@@ -1,5 +1,6 @@
 import { Command as Commander } from '@commander-js/extra-typings';
 import type { Runner } from './command.ts';
+import { defineBench } from './commands/bench.ts';
 import { defineCompile } from './commands/compile.ts';
 import { defineDoctor } from './commands/doctor.ts';
 import { defineEval } from './commands/eval.ts';
@@ -33,6 +34,7 @@ Exit codes: 0 done, 1 failure, 2 usage, 3 model not understood, 4 gate failed, 7
   program.commandsGroup('Compile:');
   defineCompile(program, run);
   defineEval(program, run);
+  defineBench(program, run);
   program.commandsGroup('Look:');
   defineInspect(program, run);
   definePasses(program, run);

@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../package-root.ts';
 
-/** The version in the package.json above this file. */
+/** The version in package.json. */
 export function version(): string {
-  let url = new URL('package.json', import.meta.url);
-  for (let height = 0; height < 6 && !existsSync(url); height++) url = new URL('../package.json', url);
-  const found: unknown = existsSync(url) ? JSON.parse(readFileSync(url, 'utf8')) : null;
+  const found: unknown = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'));
   return typeof found === 'object' && found !== null && 'version' in found ? String(found.version) : 'unknown';
 }

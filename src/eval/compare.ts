@@ -2,6 +2,7 @@ import { readModel } from '../../codegen/index.ts';
 import { fail, type Graph } from '../../ir/index.ts';
 import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
 import { vocabularyOf } from '../model.ts';
+import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
 import { samplesFor, type DataOptions } from '../samples.ts';
 import { Divergence } from './divergence.ts';
@@ -16,6 +17,8 @@ export interface EvaluateOptions {
   /** The float model to compare with. */
   readonly against?: string | undefined;
   readonly threads?: number | undefined;
+  /** `off`: function bodies stand in for the library of kernels; it is used by default. */
+  readonly kernels?: KernelChoice | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
 }
@@ -27,6 +30,8 @@ export interface Evaluation {
   /** Tokens predicted. */
   readonly tokens?: number;
   readonly windows: number;
+  /** How the operators of the library of kernels ran; null for a model without any. */
+  readonly kernels: KernelUse | null;
   readonly against?: Comparison;
 }
 
@@ -39,6 +44,8 @@ export interface Comparison {
   readonly agreement?: number;
   /** Of a model without logits. */
   readonly outputs?: readonly OutputError[];
+  /** Of the float model. */
+  readonly kernels: KernelUse | null;
   readonly sites: readonly SiteError[];
 }
 
@@ -57,7 +64,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const graph = readModel(options.model);
   const float = options.against === undefined ? null : readModel(options.against);
   if (float) checkInputs(graph, float);
-  const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
+  const executor = executorFor(options);
   try {
     const model = await executor.openFile(options.model);
     const logits = logitsName(model, vocabularyOf(graph) ?? (float && vocabularyOf(float)));
@@ -72,11 +79,15 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     }
     await closeAll([model, reference]);
     const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, executor }));
-    return { ...seen.own(), windows: windows.length, ...(sites ? { against: { ...seen.comparison(), sites } } : {}) };
+    const against = sites && reference ? { against: { ...seen.comparison(), kernels: reference.kernels, sites } } : {};
+    return { ...seen.own(), windows: windows.length, kernels: model.kernels, ...against };
   } finally {
     await executor.close();
   }
 }
+
+const executorFor = ({ threads, kernels }: EvaluateOptions): OrtExecutor =>
+  new OrtExecutor({ ...(threads === undefined ? {} : { threads }), ...(kernels === undefined ? {} : { kernels }) });
 
 async function closeAll(programs: readonly (Program | null)[]): Promise<void> {
   for (const program of programs) await program?.close();
@@ -136,7 +147,7 @@ class Seen {
   own(): Pick<Evaluation, 'perplexity' | 'tokens'> {
     return this.#logits === null ? {} : { perplexity: Math.exp(this.#loss / this.#windows), tokens: this.#tokens };
   }
-  comparison(): Omit<Comparison, 'sites'> {
+  comparison(): Omit<Comparison, 'kernels' | 'sites'> {
     if (this.#logits !== null) return { perplexity: Math.exp(this.#floatLoss / this.#windows), ...this.#divergence.figures };
     return { outputs: [...this.#outputs].map(([name, noise]) => ({ name, sqnr: noise.sqnr, cosine: noise.cosine })) };
   }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
 import { dirname, join } from 'node:path';
+import { openKernels } from './kernels.ts';
 
 /** What is installed of ONNX Runtime. */
 export interface Installation {
@@ -11,6 +12,7 @@ export interface Installation {
 
 /** Loads onnxruntime-node into this process and asks it what it is; throws if it does not load. */
 export async function installedRuntime(): Promise<Installation> {
+  openKernels();
   const { env, listSupportedBackends } = await import('onnxruntime-node');
   return { version: env.versions.node ?? 'unknown version', backends: listSupportedBackends().map((b) => b.name) };
 }

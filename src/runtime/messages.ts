@@ -1,7 +1,8 @@
 import type { TypedData } from '../../ir/tensor.ts';
+import type { KernelSessionOptions } from './kernels.ts';
 
 /** How a session is made, in the words of onnxruntime-node. */
-export interface SessionSettings {
+export interface SessionSettings extends KernelSessionOptions {
   readonly intraOpNumThreads: number;
   readonly executionProviders: readonly string[];
   readonly graphOptimizationLevel: 'disabled' | 'basic' | 'extended' | 'all';
@@ -46,6 +47,7 @@ export interface OpenedSession {
 export type Request =
   | { readonly kind: 'open'; readonly path: string; readonly settings: SessionSettings }
   | { readonly kind: 'run'; readonly session: number; readonly feeds: WireTensors }
+  | { readonly kind: 'time'; readonly session: number; readonly feeds: WireTensors }
   | { readonly kind: 'close'; readonly session: number };
 
 /** A request with the number that its answer carries. */
@@ -54,7 +56,7 @@ export interface Call {
   readonly request: Request;
 }
 
-export type Answer = OpenedSession | WireTensors | null;
+export type Answer = OpenedSession | WireTensors | number | null;
 
 export type Reply =
   | { readonly call: number; readonly kind: 'done'; readonly answer: Answer }

@@ -2,8 +2,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { writeModel } from '../../codegen/onnx/index.ts';
 import type { Graph } from '../../ir/graph.ts';
-import type { Executor, Program } from '../../passes/infra/executor.ts';
+import type { Executor, Feeds, Program } from '../../passes/infra/executor.ts';
 import { crosses, feedsFromWire, feedsToWire, portFrom, refuseToCross, type Port } from './boundary.ts';
+import { countKernelOperators, kernelOperatorsIn, kernelUse, type KernelChoice, type KernelUse } from './kernel-use.ts';
 import type { SessionSettings } from './messages.ts';
 import { placeOf, refuse, type Subject } from './refusal.ts';
 import { startSessionHost, type SessionHost } from './session-host.ts';
@@ -14,17 +15,24 @@ export interface OrtOptions {
   readonly threads?: number;
   readonly executionProviders?: readonly string[];
   readonly optimization?: SessionSettings['graphOptimizationLevel'];
+  /** `auto`, the default: models use the library of kernels where it is built; `off`: function bodies stand in for it. */
+  readonly kernels?: KernelChoice;
 }
 
 /** A program with the inputs and outputs that ONNX Runtime reports. */
 export interface OrtProgram extends Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** How operators that the library of kernels has are computed; null for a program without any. */
+  readonly kernels: KernelUse | null;
+  /** Runs once, and gives the milliseconds that it took in the worker. */
+  time(feeds: Feeds): Promise<number>;
 }
 
 /** ONNX Runtime in a worker thread, which starts with the first load. Runs of all its programs follow one another. */
 export class OrtExecutor implements Executor {
   readonly #settings: SessionSettings;
+  readonly #kernels: KernelChoice;
   readonly #folders = temporaryFolders();
   #host: SessionHost | null = null;
   constructor(options: OrtOptions = {}) {
@@ -33,6 +41,7 @@ export class OrtExecutor implements Executor {
       executionProviders: options.executionProviders ?? ['cpu'],
       graphOptimizationLevel: options.optimization ?? 'all',
     };
+    this.#kernels = options.kernels ?? 'auto';
   }
 
   /** Writes the graph into a temporary folder, which ONNX Runtime maps into memory and which lasts until the program is closed. */
@@ -43,7 +52,7 @@ export class OrtExecutor implements Executor {
     try {
       checkBoundary(graph, subject);
       writeModel(graph, subject.path, { externalData: 'always' });
-      return await this.#open(subject, release);
+      return await this.#open(subject, countKernelOperators(graph), release);
     } catch (error) {
       release();
       throw error;
@@ -51,8 +60,8 @@ export class OrtExecutor implements Executor {
   }
 
   /** A program from a model file on disk, which must stay there until the program is closed. */
-  openFile(path: string): Promise<OrtProgram> {
-    return this.#open({ name: path, path, nodes: new Map() }, () => {});
+  async openFile(path: string): Promise<OrtProgram> {
+    return this.#open({ name: path, path, nodes: new Map() }, kernelOperatorsIn(path), () => {});
   }
 
   /** Ends the worker with all its programs and removes their folders. A later load starts a new worker. */
@@ -67,9 +76,12 @@ export class OrtExecutor implements Executor {
     return this.close();
   }
 
-  async #open(subject: Subject, release: () => void): Promise<OrtProgram> {
+  async #open(subject: Subject, operators: number, release: () => void): Promise<OrtProgram> {
+    const { use, options } = kernelUse(operators, this.#kernels);
     const host = (this.#host ??= startSessionHost());
-    const opened = await host.open(subject.path, this.#settings).catch((error: unknown) => refuse(subject, 'load', error));
+    const opened = await host
+      .open(subject.path, { ...this.#settings, ...options })
+      .catch((error: unknown) => refuse(subject, 'load', error));
     const at = placeOf(subject);
     const close = async (): Promise<void> => {
       // A worker that has ended holds no session any more.
@@ -84,6 +96,8 @@ export class OrtExecutor implements Executor {
           const outputs = host.run(opened.session, feedsToWire(feeds, at));
           return feedsFromWire(await outputs.catch((error: unknown) => refuse(subject, 'run', error)));
         },
+        time: (feeds) => host.time(opened.session, feedsToWire(feeds, at)).catch((error: unknown) => refuse(subject, 'run', error)),
+        kernels: use,
         close,
       };
     } catch (error) {

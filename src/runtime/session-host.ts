@@ -6,6 +6,8 @@ export interface SessionHost {
   open(path: string, settings: SessionSettings): Promise<OpenedSession>;
   /** Gives the arrays of the feeds away. */
   run(session: number, feeds: WireTensors): Promise<WireTensors>;
+  /** As `run`, but gives the milliseconds that it took. */
+  time(session: number, feeds: WireTensors): Promise<number>;
   close(session: number): Promise<void>;
   /** Ends the worker after the call that it is in; the calls after that one reject. */
   end(): Promise<void>;
@@ -33,6 +35,7 @@ export function startSessionHost(): SessionHost {
   return {
     open: async (path, settings) => (await ask({ kind: 'open', path, settings })) as OpenedSession,
     run: async (session, feeds) => (await ask({ kind: 'run', session, feeds }, buffersOf(feeds))) as WireTensors,
+    time: async (session, feeds) => (await ask({ kind: 'time', session, feeds }, buffersOf(feeds))) as number,
     close: async (session) => void (await ask({ kind: 'close', session })),
     end: async () => {
       Atomics.store(state, slots.stopping, 1);

@@ -56,6 +56,8 @@ function perform(request) {
       return open(request);
     case 'run':
       return run(request);
+    case 'time':
+      return time(request);
     case 'close':
       return close(request);
   }
@@ -84,12 +86,29 @@ function described(port) {
 
 /** @type {(request: Extract<Request, { kind: 'run' }>) => Promise<WireTensors>} */
 async function run({ session, feeds }) {
-  const target = sessions.get(session);
-  if (!target) throw new Error('the session is closed');
-  const { Tensor } = await runtime();
-  const tensors = Object.entries(feeds).map(([name, t]) => [name, new Tensor(t.type, t.data, t.dims)]);
-  const results = await target.run(Object.fromEntries(tensors));
+  const results = await sessionOf(session).run(await tensorsOf(feeds));
   return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, wired(tensor)]));
+}
+
+/** @type {(request: Extract<Request, { kind: 'time' }>) => Promise<number>} */
+async function time({ session, feeds }) {
+  const [target, tensors] = [sessionOf(session), await tensorsOf(feeds)];
+  const start = performance.now();
+  await target.run(tensors);
+  return performance.now() - start;
+}
+
+/** @type {(session: number) => InferenceSession} */
+function sessionOf(session) {
+  const found = sessions.get(session);
+  if (!found) throw new Error('the session is closed');
+  return found;
+}
+
+/** @type {(feeds: WireTensors) => Promise<Record<string, Tensor>>} */
+async function tensorsOf(feeds) {
+  const { Tensor } = await runtime();
+  return Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, new Tensor(t.type, t.data, t.dims)]));
 }
 
 /** @type {(tensor: Tensor) => WireTensor} */

@@ -45,12 +45,14 @@ export const leftOver = (): readonly string[] => readdirSync(temporary);
 export const removeTemporary = (): void => rmSync(temporary, { recursive: true, force: true });
 
 // Once for a test file, although the sources may change while it runs.
-let built: string | null = null;
-const folder = (): string => (built ??= build());
-const binary = (): string => join(folder(), 'src/cli/main.js');
+let folder: string | null = null;
+
+/** What `npm run build` makes of the sources. */
+export const built = (): string => (folder ??= build());
+const binary = (): string => join(built(), 'src/cli/main.js');
 
 /** The library as plugins import it. */
-export const libraryUrl = (): string => `file://${join(folder(), 'src/index.js')}`;
+export const libraryUrl = (): string => `file://${join(built(), 'src/index.js')}`;
 
 const sources = ['src', 'ir', 'passes', 'codegen'];
 

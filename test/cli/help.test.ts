@@ -6,7 +6,7 @@ afterAll(() => {
   removeTemporary();
 });
 
-const commands = ['compile', 'eval', 'inspect', 'passes', 'explain', 'opt', 'doctor'];
+const commands = ['compile', 'eval', 'bench', 'inspect', 'passes', 'explain', 'opt', 'doctor'];
 
 describe('help', () => {
   test('lists every command in groups, on stdout', async () => {

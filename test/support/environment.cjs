@@ -1,5 +1,5 @@
-const { mkdtempSync, rmSync } = require('node:fs');
-const { tmpdir } = require('node:os');
+const { existsSync, mkdtempSync, rmSync } = require('node:fs');
+const { constants, tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { TestEnvironment } = require('jest-environment-node');
 
@@ -20,6 +20,10 @@ const shared = {
   SharedArrayBuffer,
   DataView,
 };
+
+// Test files share a process, in which the loader of the kernels must come before onnxruntime-node.
+const loader = join(__dirname, '../../kernels/build/qc_loader.node');
+if (existsSync(loader)) process.dlopen({ exports: {} }, loader, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
 
 /** Gives each test file a temporary folder of its own, so that files which run side by side do not see each other's. */
 module.exports = class extends TestEnvironment {

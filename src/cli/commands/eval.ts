@@ -21,22 +21,24 @@ export function defineEval(program: Command, run: Runner): void {
     .option('--min-agreement <x>', 'exit 4 when the agreement is below; from 0 to 1, needs --against', number(0, 1))
     .optionsGroup('Run:')
     .option('--threads <n>', texts.threads, whole(1))
+    .option('--no-kernels', texts.noKernels)
     .option('--json', texts.json)
     .option('--quiet', texts.quiet)
     .addHelpText('after', help)
-    .action((model, options) =>
+    .action((model, { kernels, ...options }) =>
       run(options, async (io) => {
         const { evalCommand } = await import('../run/eval.ts');
-        return evalCommand({ model, ...options }, io);
+        return evalCommand({ model, kernels: kernels ? 'auto' : 'off', ...options }, io);
       }),
     );
 }
 
 const help = `
-JSON: {perplexity, tokens, windows, against: {perplexity, kl, agreement, sites: [{name, sqnr}]}}. kl is the mean over tokens of
-KL(float || model) in nats; sqnr is in dB, null when equal. Sites are results of linears and norms that have the same name and the
-same basis of channels in both models. A model without logits has {windows, against: {outputs: [{name, sqnr, cosine}], sites}}.
-When a gate fails the document has "error" beside the figures.
+JSON: {perplexity, tokens, windows, kernels, against: {perplexity, kl, agreement, kernels, sites: [{name, sqnr}]}}. kl is the mean over
+tokens of KL(float || model) in nats; sqnr is in dB, null when equal. Sites are results of linears and norms that have the same name
+and the same basis of channels in both models. A model without logits has outputs: [{name, sqnr, cosine}] instead of perplexity, kl and
+agreement. kernels is {operators, level}, how the model's operators of qc's library ran, or null when it has none; level is null when
+they ran as function bodies. When a gate fails the document has "error" beside the figures.
 
 Examples:
   $ qc eval model.qc.onnx --data test.txt --tokenizer tokenizer.json --seq 256

@@ -2,8 +2,10 @@ import { statfsSync } from 'node:fs';
 import { arch, availableParallelism, freemem, platform, tmpdir, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { parseGraph } from '../../../ir/index.ts';
-import { runOnce } from '../../../passes/index.ts';
+import { runOnce, type Feeds, type HostTensor } from '../../../passes/index.ts';
+import { howToBuild, notBuilt } from '../../runtime/kernel-files.ts';
 import { hasCudaProvider, installedRuntime } from '../../runtime/installation.ts';
+import { openKernels } from '../../runtime/kernels.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import type { Io } from '../command.ts';
 import { bytesText } from '../tables.ts';
@@ -62,21 +64,31 @@ const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
     const enough = bavail * bsize >= 2 * gigabyte;
     return enough ? ok(found) : warn(found, 'activations and copies of the model lie there; set TMPDIR to a larger disk');
   },
+  // Before anything that loads onnxruntime-node.
+  kernels() {
+    const { library, level, missing, problem } = openKernels();
+    if (problem) return failed(missing ?? '', problem.diagnostics[0]?.hint ?? howToBuild);
+    if (library !== null) return ok(`${library}, on ${level}`);
+    const advice = 'compiled models run on their slow function bodies; npm run build:kernels builds the library';
+    return missing === notBuilt ? warn(notBuilt, advice) : ok(`none: ${missing}`);
+  },
   async 'onnxruntime-node'() {
     const { version, backends } = await installedRuntime();
     const found = `${version}, backends: ${backends.join(', ')}`;
     return backends.includes('cpu') ? ok(found) : failed(found, reinstall);
   },
   async 'run in a worker'() {
-    const executor = new OrtExecutor({ threads: 1 });
-    try {
-      const graph = parseGraph('graph @doctor(%x: f32[2]) { %y: f32[2] = Relu(%x) return %y }');
-      const { y } = await runOnce(executor, graph, { x: { dtype: 'f32', shape: [2], data: Float32Array.of(-1, 2) } });
-      const right = y?.data[0] === 0 && y.data[1] === 2;
-      return right ? ok('a worker thread ran a session of one node') : failed('a session of one node gave wrong results', reinstall);
-    } finally {
-      await executor.close();
-    }
+    const y = await resultOf('graph @doctor(%x: f32[2]) { %y: f32[2] = Relu(%x) return %y }', {
+      x: { dtype: 'f32', shape: [2], data: Float32Array.of(-1, 2) },
+    });
+    const right = y?.data[0] === 0 && y.data[1] === 2;
+    return right ? ok('a worker thread ran a session of one node') : failed('a session of one node gave wrong results', reinstall);
+  },
+  async 'run on kernels'() {
+    if (openKernels().library === null) return ok('nothing to run');
+    const y = await resultOf(dequantize, { codes: { dtype: 'u8', shape: [1, 32], data: new Uint8Array(32).fill(128 + 7) } });
+    const right = y?.data instanceof Float32Array && y.data.length === 32 && y.data.every((x) => x === (7 - 1) * 0.5);
+    return right ? ok('a session of one of their operators ran') : failed('one of their operators gave wrong results', howToBuild);
   },
   async tokenizers() {
     await import('@huggingface/tokenizers');
@@ -86,6 +98,25 @@ const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
     return ok(hasCudaProvider() ? 'the CUDA provider is installed; qc does not need it' : 'no CUDA provider; qc runs on the CPU');
   },
 };
+
+/** 32 codes of 8 bits with scale 0.5 and zero point 1. */
+const dequantize = `graph @kernels(%codes: u8[1,32]) {
+  const %scale: f32[1] = [0.5]
+  const %zero: f32[1] = [1.0]
+  %y: f32[1,32] = qc.DequantizeClusters(%codes, %scale, %zero) {bits = 8, groups = [32]}
+  return %y
+}
+`;
+
+/** What a graph gives as `y`. */
+async function resultOf(text: string, feeds: Feeds): Promise<HostTensor | undefined> {
+  const executor = new OrtExecutor({ threads: 1 });
+  try {
+    return (await runOnce(executor, parseGraph(text), feeds))['y'];
+  } finally {
+    await executor.close();
+  }
+}
 
 function checkText({ name, status, found, advice }: Check, { green, yellow, red }: Io['terminal']['color']): string {
   const paint = { ok: green, warn: yellow, fail: red }[status];

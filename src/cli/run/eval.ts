@@ -1,8 +1,10 @@
 import { diagnostic, fail, type Diagnostic } from '../../../ir/index.ts';
 import { evaluate, type Comparison, type Evaluation } from '../../eval/compare.ts';
 import type { SiteError } from '../../eval/site-errors.ts';
+import type { KernelChoice } from '../../runtime/kernel-use.ts';
 import { documentOf, exitCodeFor } from '../errors.ts';
 import type { Io } from '../command.ts';
+import { kernelText } from '../kernel-text.ts';
 import { startProgress } from '../progress.ts';
 import { shortened, table, type Colors } from '../tables.ts';
 
@@ -18,6 +20,7 @@ export interface EvalFlags {
   readonly maxPerplexity?: number | undefined;
   readonly minAgreement?: number | undefined;
   readonly threads?: number | undefined;
+  readonly kernels: KernelChoice;
 }
 
 /** Prints the figures of a model; 4 when a gate fails. */
@@ -46,6 +49,7 @@ async function measured(flags: EvalFlags, { terminal, signal }: Io): Promise<Eva
       },
       against: flags.against,
       threads: flags.threads,
+      kernels: flags.kernels,
       signal,
       onProgress: progress.step,
     });
@@ -67,19 +71,22 @@ function failedGates({ maxPerplexity, minAgreement }: EvalFlags, { perplexity, a
   return problems;
 }
 
-function evaluationText({ perplexity, tokens, windows, against }: Evaluation, colors: Colors): string {
+function evaluationText({ perplexity, tokens, windows, kernels, against }: Evaluation, colors: Colors): string {
   const lines: readonly (readonly [string, string])[] = [
     ...(perplexity === undefined ? [] : [['perplexity', perplexity.toFixed(4)] as const, ['tokens', String(tokens)] as const]),
     ['windows', String(windows)],
+    ...(kernels ? [['runs on', kernelText(kernels)] as const] : []),
     ...(against ? comparisonLines(against) : []),
   ];
   const text = lines.map(([what, figure]) => `${what.padEnd(20)}${figure}`).join('\n');
   return [text, ...(against ? [outputsText(against, colors), sitesText(against.sites, colors)] : [])].filter((t) => t !== '').join('\n');
 }
 
-function comparisonLines({ perplexity, kl, agreement }: Comparison): readonly (readonly [string, string])[] {
-  if (perplexity === undefined || kl === undefined || agreement === undefined) return [];
+function comparisonLines({ perplexity, kl, agreement, kernels }: Comparison): readonly (readonly [string, string])[] {
+  const path = kernels ? [['float runs on', kernelText(kernels)] as const] : [];
+  if (perplexity === undefined || kl === undefined || agreement === undefined) return path;
   return [
+    ...path,
     ['float perplexity', perplexity.toFixed(4)],
     ['KL from float', `${kl.toExponential(3)} nats`],
     ['agreement', agreement.toFixed(4)],

@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fail } from '../../ir/diagnostics.ts';
+
+/** The library of operators, and the addon by which sessions get it. */
+export interface KernelFiles {
+  readonly library: string;
+  readonly loader: string;
+}
+
+/** What the search depends on. */
+export interface Surroundings {
+  /** The value of `QC_KERNELS`: the path of a library, `off`, or nothing. */
+  readonly wish: string | undefined;
+  /** As in `linux x64`. */
+  readonly platform: string;
+  /** The folder of the package. */
+  readonly root: string;
+}
+
+/** How to get the library. */
+export const howToBuild = 'build it with npm run build:kernels, or set QC_KERNELS=off';
+
+/** Why there are none where nothing was asked for. */
+export const notBuilt = 'not built';
+
+/** The files, or why there are none. QC5004 when `QC_KERNELS` names what is not there, or when one of the two files is missing. */
+export function findKernelFiles({ wish, platform, root }: Surroundings): KernelFiles | string {
+  if (wish === 'off') return 'switched off by QC_KERNELS=off';
+  if (platform !== 'linux x64') return `there are none for ${platform}`;
+  const asked = wish !== undefined && wish !== '';
+  const library = asked ? resolve(wish) : join(root, 'kernels/build/libqc_kernels.so');
+  const loader = join(dirname(library), 'qc_loader.node');
+  if (existsSync(library) && existsSync(loader)) return { library, loader };
+  if (!asked && !existsSync(library)) return notBuilt;
+  const missing = existsSync(library) ? loader : library;
+  return fail('QC5004', `${missing} is not there${asked ? ` (QC_KERNELS=${wish})` : ''}`, undefined, { hint: howToBuild });
+}

@@ -1,0 +1,45 @@
+import { readModel } from '../../codegen/index.ts';
+import { kernelOperators } from '../../codegen/kernels/operators.ts';
+import { QcError } from '../../ir/diagnostics.ts';
+import type { Graph } from '../../ir/graph.ts';
+import { openKernels, type KernelSessionOptions } from './kernels.ts';
+
+/** How the operators of a model that the library has are computed. */
+export interface KernelUse {
+  /** How many nodes of the model are such operators. */
+  readonly operators: number;
+  /** The library's instruction set, such as `avx2`; null when function bodies stand in for it. */
+  readonly level: string | null;
+}
+
+/** Whether models run on the library where there is one, or never. */
+export type KernelChoice = 'auto' | 'off';
+
+/** What to say of a model with this many such operators, and the session options for it. A model without any needs no library. */
+export function kernelUse(operators: number, choice: KernelChoice): { use: KernelUse | null; options: KernelSessionOptions } {
+  // Also when it is not needed: it must come before onnxruntime-node, and the next model may need it.
+  const kernels = openKernels();
+  if (operators === 0) return { use: null, options: {} };
+  if (choice === 'off') return { use: { operators, level: null }, options: {} };
+  return { use: { operators, level: kernels.level }, options: kernels.sessionOptions() };
+}
+
+/** Nodes that are operators of the library, in inner graphs too. */
+export function countKernelOperators(graph: Graph): number {
+  let count = 0;
+  for (const node of graph.nodes) {
+    if (node.op.startsWith('qc.') && Object.hasOwn(kernelOperators, node.op.slice(3))) count++;
+    for (const body of node.bodies) count += countKernelOperators(body);
+  }
+  return count;
+}
+
+/** Of a file. One that `qc` cannot read is none that it wrote; ONNX Runtime will say what it thinks of it. */
+export function kernelOperatorsIn(path: string): number {
+  try {
+    return countKernelOperators(readModel(path));
+  } catch (error) {
+    if (error instanceof QcError) return 0;
+    throw error;
+  }
+}

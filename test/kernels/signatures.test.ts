@@ -1,0 +1,76 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { kernelOperators } from '../../codegen/kernels/operators.ts';
+import type { KernelName } from '../../codegen/kernels/bodies/call.ts';
+import { floatsFromHalf } from '../../ir/float16.ts';
+import { runOnce, type Feeds, type HostTensor } from '../../passes/index.ts';
+import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
+import { openKernels } from '../../src/runtime/kernels.ts';
+import { graphOf, variants, type Variant } from './calls.ts';
+
+const bodies = new OrtExecutor({ threads: 1, kernels: 'off', optimization: 'disabled' });
+const kernels = new OrtExecutor({ threads: 1 });
+afterAll(() => Promise.all([bodies.close(), kernels.close()]));
+
+const numbersOf = ({ dtype, data }: HostTensor): readonly number[] =>
+  Array.from(dtype === 'f16' ? floatsFromHalf(data as Uint16Array) : (data as Float32Array), Number);
+
+interface Agreement {
+  /** The largest difference of float results, of the largest element. */
+  readonly worst: Readonly<Record<'f32' | 'f16', number>>;
+  readonly bytes: number;
+  readonly otherBytes: number;
+}
+
+/** How far the results of one run are from those of another. */
+function agreement(a: Feeds, b: Feeds): Agreement {
+  const worst = { f32: 0, f16: 0 };
+  let [bytes, otherBytes] = [0, 0];
+  for (const [name, t] of Object.entries(a)) {
+    const other = b[name]!;
+    expect([name, other.dtype, other.shape]).toEqual([name, t.dtype, t.shape]);
+    if (t.dtype === 'u8') {
+      bytes += t.data.length;
+      (t.data as Uint8Array).forEach((x, i) => (otherBytes += x === other.data[i] ? 0 : 1));
+    } else {
+      const [x, y] = [numbersOf(t), numbersOf(other)];
+      const size = Math.max(...x.map(Math.abs));
+      const apart = Math.max(...x.map((v, i) => Math.abs(v - y[i]!)));
+      worst[t.dtype as 'f32' | 'f16'] = Math.max(worst[t.dtype as 'f32' | 'f16'], apart / size);
+    }
+  }
+  return { worst, bytes, otherBytes };
+}
+
+// ONNX Runtime takes long to inline the bodies of hundreds of calls at once.
+const portions = (name: KernelName): readonly (readonly Variant[])[] =>
+  Array.from({ length: Math.ceil(variants[name].length / 16) }, (_, i) => variants[name].slice(16 * i, 16 * (i + 1)));
+
+const built = openKernels().library !== null;
+const names = Object.keys(kernelOperators) as KernelName[];
+
+// Quantizers of a float that is given agree in every code. Where the float is computed first, it may differ in its last place,
+// and a value between two codes fall to either side.
+const exact: readonly KernelName[] = ['QuantizeClusters', 'DequantizeClusters', 'QuantizeTokens'];
+
+describe(`every signature that codegen can emit${built ? '' : ', on bodies alone: the library is not built (npm run build:kernels)'}`, () => {
+  test.each(names)('%s', async (name) => {
+    let [bytes, otherBytes] = [0, 0];
+    for (const portion of portions(name)) {
+      const graph = graphOf(portion);
+      const expected = await runOnce(bodies, graph, {});
+      expect(Object.keys(expected)).toHaveLength(graph.outputs.length);
+      const found = agreement(expected, await runOnce(kernels, graph, {}));
+      expect(found.worst.f32).toBeLessThan(1e-5);
+      expect(found.worst.f16).toBeLessThan(1e-3);
+      bytes += found.bytes;
+      otherBytes += found.otherBytes;
+    }
+    expect(otherBytes).toBeLessThanOrEqual(exact.includes(name) ? 0 : 1e-3 * bytes);
+  });
+});
+
+test('the matrix is whole', () => {
+  const counts = Object.fromEntries(names.map((n) => [n, variants[n].length]));
+  expect(counts).toMatchObject({ QuantizeClusters: 6, QuantizeTokens: 12, LayerNormReorderQuantize: 192, Int4MatMul: 8 });
+  expect(counts['ClusterMatMul']).toBeGreaterThan(400);
+});
