@@ -1,6 +1,6 @@
 import { int } from '../../ir/attributes.ts';
 import type { Graph } from '../../ir/graph.ts';
-import { floats, inMemory, int64s, lazy, scalar } from '../../ir/tensor.ts';
+import { floats, inMemory, int64s, lazy } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
 import { Emit } from './emit.ts';
 import { packedInt4, type QuantizedWeight } from './quantized.ts';
@@ -57,7 +57,7 @@ function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
 }
 
 /**
- * A 4-bit weight that is stored in 4 bits and multiplied in 8: (code - zero) * multiple is a whole number of 8 bits, so a byte
+ * A 4-bit weight that is stored in 4 bits and multiplied in 8: (code - zero) * multiple is a whole number of 8 bits, so int8
  * with one scale for each column carries it exactly. ONNX Runtime computes it once, when it loads the model, and then fuses
  * the product as for any int8 weight. False when the scales do not allow it.
  */
@@ -81,12 +81,9 @@ export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
   const codes = emit.node('Cast', [emit.constant('codes', packedInt4(w.codes))], { to: int(1) }, type);
   const centred = emit.node('Sub', [codes, rows('zero', () => Int8Array.from(floats(w.zero)))], {}, type);
   const whole = emit.node('Mul', [centred, rows('multiple', () => found.multiple)], {}, type);
-  // Unsigned, as lowerWeight stores bytes.
-  const lifted = emit.node('Add', [whole, emit.constant('lift', scalar(128))], {}, type);
-  const carried = emit.node('Cast', [lifted], { to: int(2) }, tensorType('u8', [w.rows, w.columns]));
+  const carried = emit.node('Cast', [whole], { to: int(3) }, tensorType('i8', [w.rows, w.columns]));
   const unit = emit.constant('scale', inMemory('f32', [w.columns], found.unit));
-  const zero = emit.constant('zero_point', inMemory('u8', [w.columns], new Uint8Array(w.columns).fill(128)));
-  graph.replace(w.node.output, emit.node('DequantizeLinear', [carried, unit, zero], { axis: int(1) }, type));
+  graph.replace(w.node.output, emit.node('DequantizeLinear', [carried, unit], { axis: int(1) }, type));
   graph.erase(w.node);
   return true;
 }

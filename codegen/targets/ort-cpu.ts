@@ -12,6 +12,7 @@ export const ortCpu: Target = {
   name: 'ort-cpu',
   summary: 'stock ONNX Runtime on the CPU: MatMulNBits and fused static int8; small and fast',
   operators: new Set(['com.microsoft.MatMulNBits']),
+  byteWeights: 'signed',
   lower(graph) {
     const report: Lowered[] = [];
     eachNode(graph, ['MatMul'], (node) => {

@@ -141,12 +141,15 @@ function addToOutput(graph: Graph, value: Value, offset: Float32Array): void {
 }
 
 /**
- * A weight's FakeQuantize as integers behind DequantizeLinear, or behind Cast, Gather and Mul where row groups are uneven. Bytes are
- * unsigned: where x86 has no VNNI, ONNX Runtime adds pairs of products of unsigned and signed bytes in 16 bits, which saturate; its
- * way with two unsigned factors is exact, and with VNNI both are the same.
+ * How weights of 8 bits are stored. Where x86 has no VNNI, ONNX Runtime adds pairs of products of unsigned and signed bytes in 16 bits,
+ * which saturate, unless a session asks for `session.x64quantprecision`; its way with two unsigned factors is exact everywhere, and does
+ * not use VNNI.
  */
-export function lowerWeight(graph: Graph, w: QuantizedWeight): void {
-  const storage = w.qmin >= -8 && w.qmax <= 7 ? int4 : byte;
+export type ByteWeights = 'signed' | 'unsigned';
+
+/** A weight's FakeQuantize as integers behind DequantizeLinear, or behind Cast, Gather and Mul where row groups are uneven. */
+export function lowerWeight(graph: Graph, w: QuantizedWeight, bytes: ByteWeights): void {
+  const storage = w.qmin >= -8 && w.qmax <= 7 ? int4 : bytes === 'signed' ? int8 : uint8;
   const emit = new Emit(graph, w.node);
   const zeros = w.qmin === -w.qmax && storage.lift === 0 ? null : floats(w.zero).map((z) => z + storage.lift);
   const fits = zeros === null || zeros.every((z) => z >= storage.low && z <= storage.high);
@@ -170,19 +173,37 @@ interface WeightStorage {
   /** Added to signed codes and zero points to give stored ones. */
   readonly lift: number;
   readonly codes: (signed: Tensor) => Tensor;
+  readonly zeros: (shape: readonly number[], zeros: Float32Array) => Tensor;
 }
 
-const int4: WeightStorage = { low: -8, high: 7, lift: 0, codes: packedInt4 };
-const byte: WeightStorage = { low: 0, high: 255, lift: 128, codes: unsignedBytes };
+const int4: WeightStorage = {
+  low: -8,
+  high: 7,
+  lift: 0,
+  codes: packedInt4,
+  zeros: (shape, zeros) => packedInt4(inMemory('i8', shape, Int8Array.from(zeros))),
+};
+const int8: WeightStorage = {
+  low: -128,
+  high: 127,
+  lift: 0,
+  codes: (signed) => signed,
+  zeros: (shape, zeros) => inMemory('i8', shape, Int8Array.from(zeros)),
+};
+const uint8: WeightStorage = {
+  low: 0,
+  high: 255,
+  lift: 128,
+  codes: unsignedBytes,
+  zeros: (shape, zeros) => inMemory('u8', shape, Uint8Array.from(zeros)),
+};
 
 function dequantize(emit: Emit, w: QuantizedWeight, zeros: Float32Array | null, storage: WeightStorage): Value {
   const codes = emit.constant('codes', storage.codes(w.codes));
   const one = w.sizes.length === 1;
   const shape = one ? [w.columns] : [w.sizes.length, w.columns];
   const scale = emit.constant('scale', { ...w.scale, shape });
-  const stored =
-    zeros && (storage === int4 ? packedInt4(inMemory('i8', shape, Int8Array.from(zeros))) : inMemory('u8', shape, Uint8Array.from(zeros)));
-  const zero = stored && emit.constant('zero_point', stored);
+  const zero = zeros && emit.constant('zero_point', storage.zeros(shape, zeros));
   const attributes = one ? { axis: int(1) } : { axis: int(0), block_size: int(w.sizes[0]!) };
   return emit.node('DequantizeLinear', zero ? [codes, scale, zero] : [codes, scale], attributes, tensorType('f32', [w.rows, w.columns]));
 }

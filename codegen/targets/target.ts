@@ -2,6 +2,7 @@ import { diagnostic, fail, QcError } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { lowerRest } from './rest.ts';
+import type { ByteWeights } from './standard.ts';
 import { leftTransforms, type LeftTransform } from './transforms.ts';
 
 /** What lowering did to a node, for the ledger. */
@@ -19,6 +20,7 @@ export interface Target {
   readonly summary: string;
   /** Operators outside the default domain that the runtime has. */
   readonly operators: ReadonlySet<string>;
+  readonly byteWeights: ByteWeights;
   /** Turns what the runtime has operators of its own for into those; standard operators take the rest. */
   readonly lower: (graph: Graph) => readonly Lowered[];
 }
@@ -33,7 +35,7 @@ export interface Lowering {
 export function lowerTo(target: Target, graph: Graph): Lowering {
   const report = target.lower(graph);
   const left = leftTransforms(graph);
-  lowerRest(graph);
+  lowerRest(graph, target.byteWeights);
   eraseDead(graph);
   const illegal = [...graph.nodes].filter((n) => n.op.startsWith('qc.') && !target.operators.has(n.op));
   if (illegal.length > 0) throw new QcError(illegal.map((n) => diagnostic('QC4001', `${target.name} has no ${n.op}`, n.loc)));

@@ -15,13 +15,21 @@ export interface KernelUse {
 /** Whether models run on the library where there is one, or never. */
 export type KernelChoice = 'auto' | 'off';
 
+/** Without it, ONNX Runtime lets products of unsigned and signed bytes saturate on an x86 that has no VNNI. */
+const exactBytes = { session: { x64quantprecision: '1' } } as const;
+
+/** What every session of ours asks for. */
+export interface SessionExtras {
+  readonly extra: typeof exactBytes & NonNullable<Partial<KernelSessionOptions['extra']>>;
+}
+
 /** What to say of a model with this many such operators, and the session options for it. A model without any needs no library. */
-export function kernelUse(operators: number, choice: KernelChoice): { use: KernelUse | null; options: KernelSessionOptions } {
+export function kernelUse(operators: number, choice: KernelChoice): { use: KernelUse | null; options: SessionExtras } {
   // Also when it is not needed: it must come before onnxruntime-node, and the next model may need it.
   const kernels = openKernels();
-  if (operators === 0) return { use: null, options: {} };
-  if (choice === 'off') return { use: { operators, level: null }, options: {} };
-  return { use: { operators, level: kernels.level }, options: kernels.sessionOptions() };
+  if (operators === 0) return { use: null, options: { extra: exactBytes } };
+  if (choice === 'off') return { use: { operators, level: null }, options: { extra: exactBytes } };
+  return { use: { operators, level: kernels.level }, options: { extra: { ...exactBytes, ...kernels.sessionOptions().extra } } };
 }
 
 /** Nodes that are operators of the library, in inner graphs too. */

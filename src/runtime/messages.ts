@@ -1,8 +1,8 @@
 import type { TypedData } from '../../ir/tensor.ts';
-import type { KernelSessionOptions } from './kernels.ts';
+import type { SessionExtras } from './kernel-use.ts';
 
 /** How a session is made, in the words of onnxruntime-node. */
-export interface SessionSettings extends KernelSessionOptions {
+export interface SessionSettings extends SessionExtras {
   readonly intraOpNumThreads: number;
   readonly executionProviders: readonly string[];
   readonly graphOptimizationLevel: 'disabled' | 'basic' | 'extended' | 'all';

@@ -31,7 +31,7 @@ export interface OrtProgram extends Program {
 
 /** ONNX Runtime in a worker thread, which starts with the first load. Runs of all its programs follow one another. */
 export class OrtExecutor implements Executor {
-  readonly #settings: SessionSettings;
+  readonly #settings: Omit<SessionSettings, 'extra'>;
   readonly #kernels: KernelChoice;
   readonly #folders = temporaryFolders();
   #host: SessionHost | null = null;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compile, type CompileOptions, type CompileReport } from '../../src/index.ts';
 import { evaluate } from '../../src/eval/compare.ts';
+import type { KernelChoice } from '../../src/runtime/kernel-use.ts';
 
 const demo = 'examples/demo';
 const model = join(demo, 'model.onnx');
@@ -18,8 +19,8 @@ type Way = Pick<CompileOptions, 'passes' | 'scheme' | 'target'> & Partial<Compil
 const compiled = (name: string, way: Way): Promise<CompileReport> =>
   compile({ model, output: join(folder, name), data: text('calibration.txt', 16), ...way });
 
-const perplexityOf = async (path: string): Promise<number> =>
-  (await evaluate({ model: path, data: text('heldout.txt', windows) })).perplexity!;
+const perplexityOf = async (path: string, kernels: KernelChoice = 'auto'): Promise<number> =>
+  (await evaluate({ model: path, data: text('heldout.txt', windows), kernels })).perplexity!;
 
 async function measured(name: string, way: Way): Promise<{ readonly report: CompileReport; readonly perplexity: number }> {
   const report = await compiled(name, way);
@@ -55,6 +56,21 @@ describe('a trained OPT with planted outliers', () => {
     expect(linears).toHaveLength(24);
     expect(linears.every((e) => e.done.includes('fused static int8, weight stored in 4 bits'))).toBe(true);
   }, 120_000);
+
+  test('for kernels leaves nothing at run time, and means the same by kernels, by bodies and as QDQ', async () => {
+    const way = { scheme: 'w4a8', passes: 'rptq,os+{steps=10}', target: 'qc-cpu' };
+    const report = await compiled('kernels.onnx', way);
+    expect(report.left).toEqual({ gathers: 0, muls: 0, adds: 0 });
+    const of = (kind: string) => report.ledger.filter((e) => e.kind === kind && e.left.length === 0);
+    expect(of('linear')).toHaveLength(24);
+    expect(of('linear').every((e) => e.done.some((what) => what.startsWith('integers: 8-bit input in')))).toBe(true);
+    expect(of('norm').filter((e) => e.done.some((what) => /one kernel with .*reorder, quantization/.test(what)))).toHaveLength(8);
+    // The pipeline as it ran, options and all, for a target that has no kernels.
+    await compiled('same.onnx', { ...way, passes: report.pipeline, target: 'portable' });
+    const portable = await perplexityOf(join(folder, 'same.onnx'));
+    for (const kernels of ['auto', 'off'] as const)
+      expect(Math.abs((await perplexityOf(join(folder, 'kernels.onnx'), kernels)) / portable - 1)).toBeLessThan(1e-3);
+  }, 240_000);
 
   test('gives the same bytes twice, and from saved ranges those that it gave from the data', async () => {
     const way = { passes: 'rptq', scheme: 'w8a8', target: 'portable', verify: false };

@@ -16,6 +16,7 @@ export const qcCpu: Target = {
   name: 'qc-cpu',
   summary: "qc's own kernels on the CPU: clusters computed in integers, reorders inside norms; runs without them too, on function bodies",
   operators: new Set(Object.keys(kernelOperators).map((name) => `qc.${name}`)),
+  byteWeights: 'unsigned',
   lower(graph) {
     const report: Lowered[] = [];
     const codes: Codes = new Map();
