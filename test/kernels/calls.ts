@@ -180,15 +180,15 @@ function packedRow(codes: readonly number[], bits: StoredBits): Uint8Array {
   return Uint8Array.from({ length: lines.length / 16 }, (_, i) => lines[Math.floor(i / 4) * 64 + (i % 4)]!);
 }
 
-/** All variants as nodes of one graph, whose results are the graph's. Operands of products that vary at run time are inputs in real models, constants here. */
-export function graphOf(list: readonly Variant[]): Graph {
+/** All variants as nodes of one graph, whose results are the graph's and whose operands are constants, some of them given. */
+export function graphOf(list: readonly Variant[], instead: Readonly<Record<string, Tensor>> = {}): Graph {
   const graph = new Graph('kernels');
   list.forEach((v, i) => {
     const { inputs, outputs } = kernelOperators[v.name];
     const there = (p: { readonly name: string; readonly optional: boolean }): boolean => !p.optional || v.optional.includes(p.name);
     const operands = inputs.map((p): Value | null =>
       there(p) && (p.name !== 'beta' || v.optional.includes('beta'))
-        ? graph.addConstant(`${p.name}.${i}`, dataFor(v, p.name, p.type))
+        ? graph.addConstant(`${p.name}.${i}`, instead[p.name] ?? dataFor(v, p.name, p.type))
         : null,
     );
     const last = outputs.findLastIndex(there);
