@@ -9,7 +9,7 @@ import { operatorsModule } from './operators-module.ts';
 
 const folder = process.argv[2] ?? '.';
 const manifest = readManifest();
-const { domain, version, operators } = manifest;
+const { domain, operators } = manifest;
 
 const port = (p: Port): string => `    {"${p.name}", Element::k${p.type.toUpperCase()}, ${p.optional ?? false}},`;
 
@@ -17,7 +17,11 @@ const ports = (name: string, list: readonly Port[]): string => `inline constexpr
 
 const signature = ({ name, inputs, outputs }: Operator): string => `${ports(`k${name}Inputs`, inputs)}
 ${ports(`k${name}Outputs`, outputs)}
-inline constexpr Signature k${name} = {"${name}", {k${name}Inputs, ${inputs.length}}, {k${name}Outputs, ${outputs.length}}};
+inline constexpr Signature k${name} = {
+    "${name}",
+    {k${name}Inputs, ${inputs.length}},
+    {k${name}Outputs, ${outputs.length}},
+};
 `;
 
 function write(path: string, text: string): void {
@@ -36,7 +40,6 @@ write(
 namespace qc {
 
 inline constexpr char kDomain[] = "${domain}";
-inline constexpr int kDomainVersion = ${version};
 inline constexpr size_t kOperatorCount = ${operators.length};
 
 ${operators.map(signature).join('\n')}

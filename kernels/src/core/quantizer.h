@@ -1,0 +1,24 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace qc {
+
+// Clusters of channels: cluster g holds the channels from ends[g - 1], or 0, up to ends[g].
+struct Clusters {
+  std::vector<int64_t> ends;
+  int64_t channels() const { return ends.empty() ? 0 : ends.back(); }
+  size_t count() const { return ends.size(); }
+};
+
+// code = clip(round half to even(x / scale[g]) + zero[g], qmin, qmax); NaN counts as 0.
+struct Quantizer {
+  Clusters clusters;
+  const float* scale;  // [G]
+  const float* zero;   // [G], integers
+  int bits;
+  int qmin;
+  int qmax;
+};
+
+}  // namespace qc

@@ -1,0 +1,25 @@
+#include "isa/level.h"
+
+#if QC_X86
+#include "isa/avx2.inl"
+#include "isa/matmul.inl"
+
+namespace qc {
+namespace {
+
+struct AvxVnni : Lanes8 {
+  static constexpr Dot kDot = Dot::kInt32;
+  static constexpr int kRows = 6;
+  static constexpr int vectors(int rows) { return rows <= 3 ? 4 : 2; }
+  static constexpr int kFloatRows = 6;
+  static constexpr int kFloatVectors = 2;
+
+  static Int dot(Int sum, Int weight, Int activation) { return _mm256_dpbusd_avx_epi32(sum, weight, activation); }
+};
+
+}  // namespace
+
+constexpr MatMulKernels kMatMulAvxVnni = matmul_kernels<AvxVnni>();
+
+}  // namespace qc
+#endif

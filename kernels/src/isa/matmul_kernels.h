@@ -1,0 +1,74 @@
+// The products, one table for each level. These structs hold plain data only (see level.h).
+#pragma once
+#include <cstdint>
+
+#include "core/layout.h"
+#include "core/matmul.h"
+#include "isa/quantize_kernels.h"
+
+namespace qc {
+
+// Columns are worked on two tiles at a time, so that a step of output codes is of one piece.
+inline constexpr int kPair = 2 * kTile;
+
+// Rows are split into parts that a kernel multiplies at once. They differ by one row at the most: a last part of few rows would be slow.
+struct Rows {
+  int64_t first, count;
+};
+inline constexpr Rows rows_of(int64_t rows, int64_t parts, int64_t part) {
+  return {part * rows / parts, (part + 1) * rows / parts - part * rows / parts};
+}
+
+// What one task computes of a product, and memory for it.
+struct Block {
+  int64_t part, part_end;
+  int64_t pair, pair_end;
+  float* floats;
+  int8_t* bytes;
+  uint8_t* weights;
+};
+
+// A block of more parts has its weights unpacked once for all of them.
+inline constexpr int64_t kPartsToUnpack = 3;
+
+struct ClusterJob {
+  const ClusterMatMul* product;
+  const QuantizeKernels* quantize;
+  int64_t parts;
+  const int64_t* ends;       // of the clusters, in channels
+  const int64_t* step_ends;  // and in steps
+  int64_t groups;
+  int64_t steps;
+  // For every part of the rows one after the other:
+  int8_t* activations;        // [steps, rows of the part, 32], the codes, 0 beyond K
+  int32_t* starts;            // [groups, rows of the part], sums of the codes of a cluster, times -1, or times -lift if zeros are missing
+  const Affine* out_affines;  // [pairs], when the result is quantized
+};
+
+struct WeightJob {
+  const WeightMatMul* product;
+  const QuantizeKernels* quantize;
+  int64_t parts;
+  const int64_t* step_ends;
+  int64_t groups;
+  int64_t steps;
+  float* x;  // [rows, steps * 32], 0 beyond K
+};
+
+struct MatMulKernels {
+  // The most rows in a part.
+  int cluster_rows, weight_rows;
+  // Fills job.activations and job.starts for a part.
+  void (*unpack)(const ClusterJob& job, const Rows& rows);
+  // Block.floats: [groups, 32]; Block.bytes: [groups, 32]; Block.weights: [steps, 32, 32] if there are weights to unpack.
+  void (*multiply)(const ClusterJob& job, const Block& block);
+  // Block.floats: [groups + 2 rows, 32]; Block.bytes: [groups, 32].
+  void (*multiply_weight)(const WeightJob& job, const Block& block);
+};
+
+extern const MatMulKernels kMatMulScalar;
+extern const MatMulKernels kMatMulAvx2;
+extern const MatMulKernels kMatMulAvxVnni;
+extern const MatMulKernels kMatMulAvx512Vnni;
+
+}  // namespace qc
