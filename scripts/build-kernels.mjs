@@ -1,5 +1,6 @@
 /**
- * Builds kernels/build/libqc_kernels.so, the operators of docs/operators.md for ONNX Runtime, and kernels/build/qc_loader.node.
+ * Builds kernels/build/libqc_kernels.so, the operators of docs/operators.md for ONNX Runtime, and kernels/build/qc_loader.node; or the
+ * presets of kernels/CMakePresets.json that are named (test, debug-sanitize), and runs their tests.
  * Needs cmake and g++. Headers of ONNX Runtime are those of ONNXRUNTIME_ROOT, else those that a Go module carries, where go is installed;
  * without any, the library's own declaration of the ABI serves.
  */
@@ -51,6 +52,7 @@ function foundInGoModule() {
   return existsSync(join(Dir, header)) ? Dir : null;
 }
 
+const presets = process.argv.length > 2 ? process.argv.slice(2) : ['release'];
 const compiler = process.env['CXX'] ?? 'g++';
 for (const tool of ['cmake', compiler]) {
   if (!runs(tool)) fail(`${tool} is needed to build the kernels, and is not to be found`);
@@ -60,5 +62,8 @@ const root = process.env['ONNXRUNTIME_ROOT'];
 const folder = root ? foundBelow(root) : foundInGoModule();
 console.log(folder ? `headers of ONNX Runtime: ${folder}` : 'headers of ONNX Runtime: none, building with our declarations');
 
-run('cmake', ['--preset', 'release', `-DCMAKE_CXX_COMPILER=${compiler}`, `-DONNXRUNTIME_ROOT=${folder ?? ''}`]);
-run('cmake', ['--build', '--preset', 'release', '--parallel', String(availableParallelism())]);
+for (const preset of presets) {
+  run('cmake', ['--preset', preset, `-DCMAKE_CXX_COMPILER=${compiler}`, `-DONNXRUNTIME_ROOT=${folder ?? ''}`]);
+  run('cmake', ['--build', '--preset', preset, '--parallel', String(availableParallelism())]);
+  if (preset !== 'release') run('ctest', ['--preset', preset]);
+}

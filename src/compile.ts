@@ -130,19 +130,21 @@ function runPlan(
 
 /**
  * Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was. Both run without ORT's own
- * rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum.
+ * rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum. Then the lowered
+ * one runs with it, as it will for the user: ONNX Runtime refuses some things only once it has fused them.
  */
 async function lower(graph: Graph, target: Target, probe: Feeds | null): Promise<Lowering & { readonly difference: number | null }> {
   const before = probe && cloneGraph(graph);
   const lowering = lowerTo(target, graph);
   settleOpset(graph);
   if (!probe || !before) return { ...lowering, difference: null };
-  const executor = new OrtExecutor({ optimization: 'disabled' });
+  const [plain, fusing] = [new OrtExecutor({ optimization: 'disabled' }), new OrtExecutor()];
   try {
-    const difference = largestDifference(await runOnce(executor, before, probe), await runOnce(executor, graph, probe));
+    const difference = largestDifference(await runOnce(plain, before, probe), await runOnce(plain, graph, probe));
+    await runOnce(fusing, graph, probe);
     return { ...lowering, difference };
   } finally {
-    await executor.close();
+    await Promise.all([plain.close(), fusing.close()]);
   }
 }
 
