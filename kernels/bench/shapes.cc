@@ -68,7 +68,13 @@ void time_shape(const Kind& kind, int64_t rows, int64_t size) {
     report(kind.name, rows, size, kind.groups, median([&] { weight_matmul(product, serially); }));
   } else {
     const auto codes = any_bytes(rows * bytes_of(size, kind.a_bits));
-    ClusterMatMul product = {rows, codes.data(), kind.a_bits, weight, nullptr, nullptr, nullptr, {bias.data()}, {}, Activation::kNone, {y.data()}};
+    ClusterMatMul product = {};
+    product.rows = rows;
+    product.codes = codes.data();
+    product.a_bits = kind.a_bits;
+    product.weight = weight;
+    product.bias.data = bias.data();
+    product.y.data = y.data();
     report(kind.name, rows, size, kind.groups, median([&] { cluster_matmul(product, serially); }));
   }
 }
@@ -77,7 +83,8 @@ void time_shape(const Kind& kind, int64_t rows, int64_t size) {
 }  // namespace qc
 
 int main() {
-  constexpr qc::Kind kKinds[] = {{"W4A8", 8, 4, 1}, {"W4A8", 8, 4, 32}, {"W4A4", 4, 4, 32}, {"W8A8", 8, 8, 32}, {"W3A8", 8, 3, 32}, {"W4", 0, 4, 32}, {"W3", 0, 3, 32}};
+  constexpr qc::Kind kKinds[] = {{"W4A8", 8, 4, 1},  {"W4A8", 8, 4, 32}, {"W4A4", 4, 4, 32}, {"W8A8", 8, 8, 32},
+                                 {"W3A8", 8, 3, 32}, {"W4", 0, 4, 32},   {"W3", 0, 3, 32}};
   std::printf("%s\n", qc::name_of(qc::level()));
   for (const int64_t size : {2048, 4096}) {
     for (const int64_t rows : {1, 8, 128}) {

@@ -51,7 +51,8 @@ std::vector<uint8_t> pack_rows(const std::vector<int>& codes, int64_t rows, int6
   std::vector<uint8_t> packed(static_cast<size_t>(rows * steps * 4 * bits));
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t k = 0; k < channels; ++k) {
-      put(&packed[static_cast<size_t>((row * steps + k / 32) * 4 * bits)], 4, bits, k % 32, codes[static_cast<size_t>(row * channels + k)] + (1 << (bits - 1)));
+      const int stored = codes[static_cast<size_t>(row * channels + k)] + (1 << (bits - 1));
+      put(&packed[static_cast<size_t>((row * steps + k / 32) * 4 * bits)], 4, bits, k % 32, stored);
     }
   }
   return packed;
@@ -183,7 +184,8 @@ struct Operands {
         bias(floats(shape.columns, -2, 2), options.half),
         multiplier(floats(shape.rows * shape.columns, -2, 2), options.half) {
     for (int64_t i = 0; i < groups * shape.columns; ++i) {
-      zero.push_back(static_cast<int8_t>(any_int(0, 3) ? any_int(options.zero_low, options.zero_high) : any_int(0, 1) ? options.zero_low : options.zero_high));
+      const int end = any_int(0, 1) ? options.zero_low : options.zero_high;
+      zero.push_back(static_cast<int8_t>(any_int(0, 3) ? any_int(options.zero_low, options.zero_high) : end));
     }
   }
 
@@ -194,7 +196,12 @@ struct Operands {
   }
 
   ClusterMatMul cluster_product() const {
-    ClusterMatMul product = {shape.rows, packed_a.data(), options.a_bits, weight(), nullptr, nullptr, nullptr, {}, {}, options.activation, {}};
+    ClusterMatMul product = {};
+    product.rows = shape.rows;
+    product.codes = packed_a.data();
+    product.a_bits = options.a_bits;
+    product.weight = weight();
+    product.activation = options.activation;
     if (options.offset) product.offset = offset.data();
     if (options.token_scale) product.token_scale = token_scale.data();
     if (options.token_zero) product.token_zero = token_zero.data();
@@ -240,7 +247,9 @@ struct Result {
   std::vector<float> singles;
   std::vector<uint16_t> halves;
 
-  Result(int64_t count, bool half) : half(half), singles(half ? 0 : static_cast<size_t>(count)), halves(half ? static_cast<size_t>(count) : 0) {}
+  Result(int64_t count, bool half) : half(half) {
+    half ? halves.resize(static_cast<size_t>(count)) : singles.resize(static_cast<size_t>(count));
+  }
   FloatOut out() { return half ? FloatOut{halves.data(), true} : FloatOut{singles.data(), false}; }
   float operator[](size_t i) const { return half ? half_to_float(halves[i]) : singles[i]; }
   bool equal_bits(const Result& other) const {
@@ -268,7 +277,8 @@ Result run_weight(const Operands& operands, int64_t rows, int64_t first_row, con
 
 std::string name_of_case(const Operands& operands) {
   const Options& options = operands.options;
-  return std::to_string(operands.shape.rows) + " x " + std::to_string(operands.channels()) + " x " + std::to_string(operands.shape.columns) + " in " +
+  const Shape& shape = operands.shape;
+  return std::to_string(shape.rows) + " x " + std::to_string(operands.channels()) + " x " + std::to_string(shape.columns) + " in " +
          std::to_string(operands.groups) + ", a" + std::to_string(options.a_bits) + " w" + std::to_string(options.w_bits);
 }
 
@@ -285,8 +295,8 @@ void check_close(const Result& result, const Operands& operands, const Reference
   }
   const double tolerance = (result.half ? 1e-3 : 1e-5) * greatest;
   for (size_t i = 0; i < expected.size(); ++i) {
-    CHECK(std::abs(result[i] - expected[i]) <= tolerance, "%s at row %zu column %zu: %g, expected %g", name_of_case(operands).c_str(), i / columns,
-          i % columns, static_cast<double>(result[i]), expected[i]);
+    CHECK(std::abs(result[i] - expected[i]) <= tolerance, "%s at row %zu column %zu: %g, expected %g", name_of_case(operands).c_str(),
+          i / columns, i % columns, static_cast<double>(result[i]), expected[i]);
   }
 }
 
@@ -305,7 +315,8 @@ auto at_all_levels(const Operands& operands, const Run& run) {
 
 void check_clusters(const Shape& shape, const Options& options) {
   const Operands operands(shape, options);
-  const Result result = at_all_levels(operands, [&](const Parallel& parallel) { return run_clusters(operands.cluster_product(), options.half, parallel); });
+  const ClusterMatMul product = operands.cluster_product();
+  const Result result = at_all_levels(operands, [&](const Parallel& parallel) { return run_clusters(product, options.half, parallel); });
   check_close(result, operands, [&](size_t row, size_t n) { return operands.cluster_reference(row, n); });
 }
 
@@ -411,15 +422,16 @@ void rows_alone() {
     const ClusterMatMul product = operands.cluster_product();
     const Result together = run_clusters(product, false, serially);
     const Result weight_together = run_weight(operands, 29, 0, serially);
-    for (int64_t row = 0; row < 29; ++row) {
+    for (int row = 0; row < 29; ++row) {
       ClusterMatMul one = product;
       one.rows = 1;
       one.codes += row * bytes_of(operands.channels(), options.a_bits);
       const Result alone = run_clusters(one, false, serially);
       const Result weight_alone = run_weight(operands, 1, row, serially);
       for (size_t n = 0; n < 70; ++n) {
-        CHECK(alone[n] == together[static_cast<size_t>(row) * 70 + n], "%s row %d column %zu", name_of(level), static_cast<int>(row), n);
-        CHECK(weight_alone[n] == weight_together[static_cast<size_t>(row) * 70 + n], "%s weight row %d column %zu", name_of(level), static_cast<int>(row), n);
+        const size_t i = static_cast<size_t>(row) * 70 + n;
+        CHECK(alone[n] == together[i], "%s row %d column %zu", name_of(level), row, n);
+        CHECK(weight_alone[n] == weight_together[i], "%s weight row %d column %zu", name_of(level), row, n);
       }
     }
   }
@@ -435,7 +447,8 @@ void check_requantized(Options options, int out_bits, bool with_infinities) {
   options.multiplier = true;
   Operands operands({9, kUnevenClusters, 107}, options);
   if (with_infinities) {
-    const float odd[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float odd[] = {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity};
     for (size_t i = 0; i < operands.multiplier.values.size(); i += 5) operands.multiplier.values[i] = odd[i % 3];
   }
   const ClusterMatMul product = operands.cluster_product();
@@ -492,8 +505,8 @@ void activation_accuracy() {
     const Result result = at_all_levels(operands, [&](const Parallel& parallel) { return run_clusters(product, false, parallel); });
     for (size_t i = 0; i < kColumns; ++i) {
       const double x = operands.scale[i], expected = activated(activation, x);
-      CHECK(std::abs(result[i] - expected) <= 1e-6 * std::max(1.0, std::abs(x)), "activation %d of %g: %.9g, expected %.9g", static_cast<int>(activation),
-            x, static_cast<double>(result[i]), expected);
+      CHECK(std::abs(result[i] - expected) <= 1e-6 * std::max(1.0, std::abs(x)), "activation %d of %g: %.9g, expected %.9g",
+            static_cast<int>(activation), x, static_cast<double>(result[i]), expected);
     }
   }
 }

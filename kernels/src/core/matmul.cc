@@ -23,18 +23,6 @@ const MatMulKernels& kernels() {
   return kMatMulScalar;
 }
 
-const QuantizeKernels& quantize_kernels() {
-#if QC_X86
-  switch (level()) {
-    case Level::kAvx512Vnni: return kQuantizeAvx512;
-    case Level::kAvxVnni:
-    case Level::kAvx2: return kQuantizeAvx2;
-    case Level::kScalar: break;
-  }
-#endif
-  return kQuantizeScalar;
-}
-
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Memory that is written before it is read.
@@ -47,14 +35,18 @@ std::unique_ptr<T[]> uninitialized(int64_t count) {
 template <class Body>
 void for_parts(int64_t count, int64_t grain, const Parallel& parallel, const Body& body) {
   const int64_t parts = std::max<int64_t>(1, count / std::max<int64_t>(1, grain));
-  const auto part = [&](size_t i) { body(static_cast<int64_t>(i) * count / parts, static_cast<int64_t>(i + 1) * count / parts); };
+  const auto part = [&](size_t index) {
+    const auto i = static_cast<int64_t>(index);
+    body(i * count / parts, (i + 1) * count / parts);
+  };
   parts == 1 ? part(0) : parallel(static_cast<size_t>(parts), part);
 }
 
 // Splits a product into blocks: of rows, as many as have their activations fit in a second-level cache together, and of columns, enough
 // for the work of a block to outweigh what it costs to hand it out.
 template <class Body>
-void for_blocks(int64_t rows, int64_t parts, int64_t columns, int64_t channels, int64_t row_bytes, const Parallel& parallel, const Body& body) {
+void for_blocks(int64_t rows, int64_t parts, int64_t columns, int64_t channels, int64_t row_bytes, const Parallel& parallel,
+                const Body& body) {
   constexpr int64_t kCacheBytes = 256 * 1024;
   constexpr int64_t kGrain = 1600 * 1000;  // products
   const int64_t part_rows = divide_up(rows, parts);
@@ -62,10 +54,15 @@ void for_blocks(int64_t rows, int64_t parts, int64_t columns, int64_t channels, 
   const int64_t pairs = divide_up(columns, kPair);
   const int64_t grain = divide_up(kGrain, divide_up(rows, row_blocks) * kPair * channels);
   const int64_t pair_blocks = std::max<int64_t>(1, pairs / grain);
-  for_parts(row_blocks * pair_blocks, 1, parallel, [&](int64_t block, int64_t) {
-    const int64_t i = block / pair_blocks;
-    const int64_t j = block % pair_blocks;
-    body(Block{i * parts / row_blocks, (i + 1) * parts / row_blocks, j * pairs / pair_blocks, (j + 1) * pairs / pair_blocks, nullptr, nullptr, nullptr});
+  for_parts(row_blocks * pair_blocks, 1, parallel, [&](int64_t index, int64_t) {
+    const int64_t i = index / pair_blocks;
+    const int64_t j = index % pair_blocks;
+    Block block = {};
+    block.part = i * parts / row_blocks;
+    block.part_end = (i + 1) * parts / row_blocks;
+    block.pair = j * pairs / pair_blocks;
+    block.pair_end = (j + 1) * pairs / pair_blocks;
+    body(block);
   });
 }
 
@@ -83,7 +80,8 @@ std::vector<Affine> affines_of_pairs(const Quantizer& quantizer, int64_t columns
   size_t g = 0;
   for (int64_t column = 0; column < columns; column += kPair) {
     while (column >= quantizer.clusters.ends[g]) ++g;
-    affines.push_back({quantizer.scale[g], quantizer.zero[g], quantizer.bits, static_cast<float>(quantizer.qmin), static_cast<float>(quantizer.qmax)});
+    affines.push_back({quantizer.scale[g], quantizer.zero[g], quantizer.bits, static_cast<float>(quantizer.qmin),
+                       static_cast<float>(quantizer.qmax)});
   }
   return affines;
 }
@@ -99,12 +97,12 @@ void cluster_matmul(const ClusterMatMul& product, const Parallel& parallel) {
   const int64_t steps = steps_of(channels);
   const int64_t parts = divide_up(product.rows, level.cluster_rows);
   const auto activations = uninitialized<int8_t>(product.rows * steps * kStep);
-  const auto starts = uninitialized<int32_t>(product.rows * groups);
+  const auto corrections = uninitialized<int32_t>(product.rows * groups);
   const std::vector<int64_t> step_ends = in_steps(weight.clusters);
   std::vector<Affine> out_affines;
   if (product.requantize) out_affines = affines_of_pairs(*product.requantize, weight.columns);
   const ClusterJob job = {&product, &quantize_kernels(), parts, weight.clusters.ends.data(), step_ends.data(), groups, steps,
-                          activations.get(), starts.get(), out_affines.data()};
+                          activations.get(), corrections.get(), out_affines.data()};
   for_parts(parts, divide_up(kMoved, channels * level.cluster_rows), parallel, [&](int64_t part, int64_t part_end) {
     for (; part < part_end; ++part) level.unpack(job, rows_of(product.rows, parts, part));
   });
@@ -143,7 +141,9 @@ void weight_matmul(const WeightMatMul& product, const Parallel& parallel) {
       std::fill(to + channels, to + row_floats, 0.0f);
     }
   });
-  for_blocks(product.rows, parts, weight.columns, channels, row_floats * static_cast<int64_t>(sizeof(float)), parallel, [&](Block block) {
+  // Of a row, some steps are in use at a time, and the sums.
+  constexpr int64_t kRowBytes = 1024;
+  for_blocks(product.rows, parts, weight.columns, channels, kRowBytes, parallel, [&](Block block) {
     const int64_t rows = rows_of(product.rows, parts, block.part_end).first - rows_of(product.rows, parts, block.part).first;
     const auto floats = uninitialized<float>((groups + 2 * rows) * kPair);
     const auto bytes = uninitialized<int8_t>(groups * kPair);

@@ -9,9 +9,8 @@
 #include "isa/quantize_kernels.h"
 
 namespace qc {
-namespace {
 
-const QuantizeKernels& kernels() {
+const QuantizeKernels& quantize_kernels() {
 #if QC_X86
   switch (level()) {
     case Level::kScalar: return kQuantizeScalar;
@@ -22,6 +21,8 @@ const QuantizeKernels& kernels() {
 #endif
   return kQuantizeScalar;
 }
+
+namespace {
 
 // Runs body(row) for all rows, as many in one task as make it worth a thread.
 template <class MakeBody>
@@ -161,7 +162,7 @@ class NormRows {
 }  // namespace
 
 void quantize_clusters(FloatIn x, int64_t rows, const Quantizer& quantizer, uint8_t* codes, const Parallel& parallel) {
-  const QuantizeKernels& k = kernels();
+  const QuantizeKernels& k = quantize_kernels();
   const int64_t channels = quantizer.clusters.channels(), bytes = bytes_of(channels, quantizer.bits);
   for_rows(rows, channels, parallel, [&] {
     return [&, reader = RowReader(x, channels, k)](int64_t row) mutable {
@@ -171,7 +172,7 @@ void quantize_clusters(FloatIn x, int64_t rows, const Quantizer& quantizer, uint
 }
 
 void dequantize_clusters(const uint8_t* codes, int64_t rows, const Quantizer& quantizer, float* y, const Parallel& parallel) {
-  const QuantizeKernels& k = kernels();
+  const QuantizeKernels& k = quantize_kernels();
   const int64_t channels = quantizer.clusters.channels(), bytes = bytes_of(channels, quantizer.bits);
   for_rows(rows, channels, parallel, [&] {
     return [&](int64_t row) {
@@ -184,7 +185,7 @@ void dequantize_clusters(const uint8_t* codes, int64_t rows, const Quantizer& qu
 
 void quantize_tokens(FloatIn x, int64_t rows, const TokenQuantizer& quantizer, uint8_t* codes, float* scale, float* zero,
                      const Parallel& parallel) {
-  const QuantizeKernels& k = kernels();
+  const QuantizeKernels& k = quantize_kernels();
   const int64_t channels = quantizer.channels, bytes = bytes_of(channels, quantizer.bits);
   for_rows(rows, channels, parallel, [&] {
     return [&, reader = RowReader(x, channels, k)](int64_t row) mutable {
@@ -200,7 +201,7 @@ void quantize_tokens(FloatIn x, int64_t rows, const TokenQuantizer& quantizer, u
 }
 
 void norm_quantize(const NormQuantize& norm, const Parallel& parallel) {
-  const QuantizeKernels& k = kernels();
+  const QuantizeKernels& k = quantize_kernels();
   const int64_t channels = norm.quantizer.clusters.channels();
   RowReader gamma(norm.gamma, channels, k), beta(norm.beta, channels, k);
   const float* gamma_row = gamma.row(0);

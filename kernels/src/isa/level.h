@@ -1,4 +1,5 @@
-// Levels of instruction sets. Files named *_avx2.cc, *_avx_vnni.cc and *_avx512_vnni.cc are compiled for theirs; all levels give equal bits.
+// Levels of instruction sets. Files named *_avx2.cc, *_avx_vnni.cc and *_avx512_vnni.cc are compiled for theirs.
+// All levels give equal bits.
 //
 // A file of a level must define no inline function or template instance with external linkage: the linker keeps one copy of each for the
 // whole library, and that copy could use instructions that the CPU does not have.

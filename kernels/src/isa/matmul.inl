@@ -73,12 +73,12 @@ void unpack(const ClusterJob& job, const Rows& rows) {
   const int64_t step_stride = rows.count * kStep;
   for (int64_t r = 0; r < rows.count; ++r) {
     int8_t* codes = job.activations + rows.first * job.steps * kStep + r * kStep;
-    int32_t* starts = job.starts + rows.first * job.groups + r;
+    int32_t* corrections = job.corrections + rows.first * job.groups + r;
     unpack_row(job, rows.first + r, codes, step_stride);
     for (int64_t g = 0, step = 0; g < job.groups; ++g) {
       int32_t sum = 0;
       for (; step < job.step_ends[g]; ++step) sum += sum_of(codes + step * step_stride, kStep);
-      starts[g * rows.count] = factor * sum;
+      corrections[g * rows.count] = factor * sum;
     }
   }
 }
@@ -253,7 +253,7 @@ struct Kernel {
       at.weights[c] = pair.tiles[first / kTile] + first % kTile * 4;
     }
     out += column;
-    const int32_t* starts = job.starts + row * job.groups;
+    const int32_t* corrections = job.corrections + row * job.groups;
     const float* scale = pair.scale + column;
     const int8_t* zero = pair.zero ? pair.zero + column : nullptr;
     QC_UNROLL
@@ -263,8 +263,9 @@ struct Kernel {
     }
     for (int64_t g = 0, step = 0; g < job.groups; ++g) {
       Sums sums;
-      set_starts(starts, zero, pair.lift, sums);
+      clear(sums);
       add_steps(at, job.step_ends[g] - step, sums);
+      add_corrections(corrections, zero, pair.lift, sums);
       QC_UNROLL
       for (int c = 0; c < kVectors; ++c) {
         const Float scales = V::load(scale + c * V::kLanes);
@@ -275,24 +276,24 @@ struct Kernel {
         }
       }
       step = job.step_ends[g];
-      starts += kRows;
+      corrections += kRows;
       scale += pair.stride;
       if (zero) zero += pair.stride;
     }
   }
 
-  static QC_INLINE void set_starts(const int32_t* starts, const int8_t* zero, int lift, Sums& sums) {
-    QC_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      QC_UNROLL
-      for (int c = 0; c < kVectors; ++c) sums[r][c] = V::splat(starts[r]);
-    }
-    if (!zero) return;
+  // Adds what the zero points and the lift of the stored weights make of the sums of codes.
+  static QC_INLINE void add_corrections(const int32_t* corrections, const int8_t* zero, int lift, Sums& sums) {
     QC_UNROLL
     for (int c = 0; c < kVectors; ++c) {
-      const Int lifted = V::add(V::load_int8(zero + c * V::kLanes), V::splat(lift));
-      QC_UNROLL
-      for (int r = 0; r < kRows; ++r) sums[r][c] = V::multiply(sums[r][c], lifted);
+      if (zero) {
+        const Int lifted = V::add(V::load_int8(zero + c * V::kLanes), V::splat(lift));
+        QC_UNROLL
+        for (int r = 0; r < kRows; ++r) sums[r][c] = V::add(sums[r][c], V::multiply(V::splat(corrections[r]), lifted));
+      } else {
+        QC_UNROLL
+        for (int r = 0; r < kRows; ++r) sums[r][c] = V::add(sums[r][c], V::splat(corrections[r]));
+      }
     }
   }
 };
@@ -539,7 +540,9 @@ ChannelsKernel channels_kernel(int64_t rows) {
 }
 
 template <class V, int kBits>
-void multiply_weight_rows(const WeightJob& job, const Pair& pair, const Block& block, int64_t row, int64_t row_end, float* sums, float* totals) {
+void multiply_weight_rows(const WeightJob& job, const Pair& pair, const Block& block, float* sums, float* totals) {
+  const int64_t row = rows_of(job.product->rows, job.parts, block.part).first;
+  const int64_t row_end = rows_of(job.product->rows, job.parts, block.part_end).first;
   const int64_t count = (row_end - row) * kPair;
   const int64_t x_stride = job.steps * kStep;
   std::memset(totals, 0, static_cast<size_t>(count) * sizeof(float));
@@ -579,7 +582,7 @@ void multiply_weight(const WeightJob& job, const Block& block) {
         multiply_weight_row<V, kBits, kVectors>(job, pair, job.x + row * job.steps * kStep, column, totals);
       }
     } else {
-      multiply_weight_rows<V, kBits>(job, pair, block, row, row_end, sums, totals);
+      multiply_weight_rows<V, kBits>(job, pair, block, sums, totals);
     }
     float bias[kPair] = {};
     if (product.bias.data) load_edge(product.bias, pair.column, pair.count, *job.quantize, bias);

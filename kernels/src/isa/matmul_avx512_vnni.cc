@@ -2,6 +2,10 @@
 
 #if QC_X86
 #include "isa/intrinsics.h"
+// Else GCC keeps half of the sums of a kernel in memory.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-pre")
+#endif
 #include "isa/matmul.inl"
 
 namespace qc {

@@ -15,9 +15,11 @@ inline constexpr int kPair = 2 * kTile;
 struct Rows {
   int64_t first, count;
 };
+namespace {
 inline constexpr Rows rows_of(int64_t rows, int64_t parts, int64_t part) {
   return {part * rows / parts, (part + 1) * rows / parts - part * rows / parts};
 }
+}  // namespace
 
 // What one task computes of a product, and memory for it.
 struct Block {
@@ -41,7 +43,7 @@ struct ClusterJob {
   int64_t steps;
   // For every part of the rows one after the other:
   int8_t* activations;        // [steps, rows of the part, 32], the codes, 0 beyond K
-  int32_t* starts;            // [groups, rows of the part], sums of the codes of a cluster, times -1, or times -lift if zeros are missing
+  int32_t* corrections;       // [groups, rows of the part], sums of the codes of a cluster, times -1, or times -lift if zeros are missing
   const Affine* out_affines;  // [pairs], when the result is quantized
 };
 
@@ -58,7 +60,7 @@ struct WeightJob {
 struct MatMulKernels {
   // The most rows in a part.
   int cluster_rows, weight_rows;
-  // Fills job.activations and job.starts for a part.
+  // Fills job.activations and job.corrections for a part.
   void (*unpack)(const ClusterJob& job, const Rows& rows);
   // Block.floats: [groups, 32]; Block.bytes: [groups, 32]; Block.weights: [steps, 32, 32] if there are weights to unpack.
   void (*multiply)(const ClusterJob& job, const Block& block);

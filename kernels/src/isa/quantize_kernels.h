@@ -34,4 +34,7 @@ extern const QuantizeKernels kQuantizeScalar;
 extern const QuantizeKernels kQuantizeAvx2;
 extern const QuantizeKernels kQuantizeAvx512;
 
+// Those of the level in use.
+const QuantizeKernels& quantize_kernels();
+
 }  // namespace qc
