@@ -8,6 +8,11 @@ export interface Clustering {
   readonly sizes: readonly number[];
 }
 
+export interface AlignedClustering extends Clustering {
+  /** Channels that alignment put into a wider cluster than their own. */
+  readonly moved: number;
+}
+
 /** Starts of k-means; the one with the least inertia wins, as in RPTQ's code (scikit-learn's n_init). */
 export const restarts = 10;
 
@@ -49,17 +54,19 @@ export const rangeFeatures = ({ min, max }: ChannelRange): readonly (readonly nu
  * Moves the boundaries of a clustering to multiples of `step`: channels left over at the end of a narrow cluster join the wider
  * one after it. The order stays.
  */
-export function aligned({ order, sizes }: Clustering, step: number): Clustering {
+export function aligned({ order, sizes }: Clustering, step: number): AlignedClustering {
   let end = 0;
   let cut = 0;
-  const moved: number[] = [];
+  let moved = 0;
+  const runs: number[] = [];
   sizes.forEach((n, g) => {
     end += n;
     const boundary = g === sizes.length - 1 ? order.length : end - (end % step);
-    if (boundary > cut) moved.push(boundary - cut);
+    moved += end - Math.max(boundary, end - n);
+    if (boundary > cut) runs.push(boundary - cut);
     cut = Math.max(cut, boundary);
   });
-  return { order, sizes: moved };
+  return { order, sizes: runs, moved };
 }
 
 /** Clusters each cell of a freedom by itself; channels that follow a leader are clustered with it and ordered like it. */
@@ -68,7 +75,7 @@ export function clusterWithin(
   freedom: Freedom,
   clusters: number,
   { align, seed }: { readonly align: number; readonly seed: number },
-): Clustering {
+): AlignedClustering {
   const cells = new Map<number, number[]>();
   features.forEach((_, i) => {
     const cell = freedom.cells?.[i] ?? 0;
@@ -77,11 +84,12 @@ export function clusterWithin(
   const done = new Map<number, Clustering>();
   const parts = [...cells].map(([cell, channels]) => {
     const leader = freedom.leaders ? (freedom.cells?.[freedom.leaders[channels[0]!]!] ?? cell) : cell;
-    const local = done.get(leader) ?? aligned(cluster(pooled(features, freedom, channels), clusters, seed), align);
+    const local = done.get(leader) ?? cluster(pooled(features, freedom, channels), clusters, seed);
     done.set(leader, local);
     return { order: local.order.map((i) => channels[i]!), sizes: local.sizes };
   });
-  return { order: parts.flatMap((p) => p.order), sizes: parts.flatMap((p) => p.sizes) };
+  // Cells bind the order, not the scales: a cluster may end in the next cell.
+  return aligned({ order: parts.flatMap((p) => p.order), sizes: parts.flatMap((p) => p.sizes) }, align);
 }
 
 /** The features of some channels, each widened by those of its followers: maxima at even places, minima at odd ones. */

@@ -1,7 +1,7 @@
 import { permutation } from '../../ir/channel.ts';
 import { diagnostic } from '../../ir/diagnostics.ts';
 import { headed, pinned, type Freedom } from '../../ir/freedom.ts';
-import type { Graph, Node } from '../../ir/graph.ts';
+import type { Graph, Node, Use } from '../../ir/graph.ts';
 import type { Site } from '../../ir/ops/qc.ts';
 import { changeBasis, setGroups, sites, statisticsAt } from '../../ir/site.ts';
 import type { ChannelRange } from '../../ir/statistics.ts';
@@ -9,7 +9,7 @@ import { freedomAbove, freedomBelow } from '../fold-channels/freedom-at.ts';
 import { headsOf } from '../fold-channels/heads.ts';
 import { int } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { attentionFed, attentionResult } from '../linears.ts';
+import { attentionFed, attentionResult, nameOf, weightOf } from '../linears.ts';
 import { clusterWithin, rangeFeatures } from './cluster.ts';
 
 interface Settings {
@@ -81,9 +81,18 @@ function reorder(graph: Graph, joint: Joint, settings: Settings, ctx: PassContex
   const { freedom, clusters } = orderAt(joint, size, settings);
   if (!freedom.can.perm) return refuse('a neighbour cannot take an order');
   const clustering = clusterWithin(featuresOf(ranges), freedom, clusters, settings);
-  for (const site of joint) setGroups(graph, changeBasis(graph, site, permutation(clustering.order)), clustering.sizes);
+  for (const site of joint) {
+    if (clustering.moved > 0) reportMoved(site, clustering.moved, size, settings.align, ctx);
+    setGroups(graph, changeBasis(graph, site, permutation(clustering.order)), clustering.sizes);
+  }
   ctx.count('sites', joint.length);
   ctx.count('clusters', clustering.sizes.length);
+}
+
+/** What alignment costs: channels that share the scale of a wider cluster than k-means put them into. */
+function reportMoved(site: Site, moved: number, size: number, align: number, ctx: PassContext): void {
+  for (const { node } of readersOf(site).filter((u) => weightOf(u.node)))
+    ctx.ledger.done('linear', nameOf(node), `clusters end at multiples of ${align}: ${moved} of ${size} channels in a wider one`);
 }
 
 /** [max, min] of every site of the joint, so that one order serves all: 2-D alone, 4-D for two. */
@@ -117,7 +126,8 @@ function withHeads(above: Freedom, attention: Node | null, size: number, paired:
   return heads ? headed(heads.keys, size / heads.keys, 1, { ...above.can, perm: above.can.perm && paired }) : pinned(size);
 }
 
-const feedsAttention = (site: Site): boolean =>
-  [...site.y.uses].some((u) =>
-    (u.node.op === 'qc.Decode' ? [...u.node.output.uses] : [u]).some((v) => attentionFed(v.node.output) !== null),
-  );
+/** Who reads a site, behind a way back out of its basis. */
+const readersOf = (site: Site): readonly Use[] =>
+  [...site.y.uses].flatMap((u) => (u.node.op === 'qc.Decode' ? [...u.node.output.uses] : [u]));
+
+const feedsAttention = (site: Site): boolean => readersOf(site).some((u) => attentionFed(u.node.output) !== null);

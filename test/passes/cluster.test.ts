@@ -93,9 +93,10 @@ describe('clusters', () => {
 
 test('aligned boundaries are multiples, whatever is over goes to the wider neighbour', () => {
   const order = Array.from({ length: 20 }, (_, i) => i);
-  expect(aligned({ order, sizes: [3, 6, 11] }, 4)).toEqual({ order, sizes: [8, 12] });
-  expect(aligned({ order, sizes: [5, 15] }, 1)).toEqual({ order, sizes: [5, 15] });
-  expect(aligned({ order, sizes: [20] }, 32)).toEqual({ order, sizes: [20] });
+  // 3 of the first and 1 of the second join the cluster after them.
+  expect(aligned({ order, sizes: [3, 6, 11] }, 4)).toEqual({ order, sizes: [8, 12], moved: 4 });
+  expect(aligned({ order, sizes: [5, 15] }, 1)).toEqual({ order, sizes: [5, 15], moved: 0 });
+  expect(aligned({ order, sizes: [20] }, 32)).toEqual({ order, sizes: [20], moved: 0 });
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 8 }),
@@ -159,5 +160,5 @@ describe('within a freedom', () => {
         2,
         { align: 1, seed: 0 },
       ),
-    ).toEqual({ order: [0, 2, 1], sizes: [2, 1] }));
+    ).toEqual({ order: [0, 2, 1], sizes: [2, 1], moved: 0 }));
 });
