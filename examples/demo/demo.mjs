@@ -18,6 +18,7 @@ const ways = [
   ['rptq,os+', 'w8a6', 'portable'],
   ['os+', 'w8a8', 'ort-cpu'],
   ['rptq,os+', 'w4a8', 'ort-cpu'],
+  ['rptq,os+', 'w8a8', 'qc-cpu'],
 ];
 
 const folder = mkdtempSync(join(tmpdir(), 'qc-demo-'));

@@ -75,7 +75,7 @@ describe('a trained OPT with planted outliers', () => {
   test('gives the same bytes twice, and from saved ranges those that it gave from the data', async () => {
     const way = { passes: 'rptq', scheme: 'w8a8', target: 'portable', verify: false };
     const saved = join(folder, 'ranges.safetensors');
-    await compiled('first.onnx', way);
+    await compiled('first.onnx', { ...way, saveCalibration: saved });
     await compiled('second.onnx', way);
     const first = readFileSync(join(folder, 'first.onnx'));
     expect(readFileSync(join(folder, 'second.onnx')).equals(first)).toBe(true);
