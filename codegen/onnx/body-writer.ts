@@ -58,7 +58,8 @@ export class BodyWriter {
   }
 }
 
-function attributeProto(name: string, value: Attribute): AttributeProto {
+/** An attribute of a node in a body. */
+export function attributeProto(name: string, value: Attribute): AttributeProto {
   switch (value.kind) {
     case 'int':
       return { name, type: kinds.int, i: int64(value.value) };

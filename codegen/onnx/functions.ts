@@ -3,9 +3,8 @@ import { fail } from '../../ir/diagnostics.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
 import { inMemory } from '../../ir/tensor.ts';
 import { isKernel, kernelBody, kernelOverload } from '../kernels/bodies/index.ts';
-import { functionProto, type Body } from './body-writer.ts';
-import type { AttributeProto, FunctionProto, NodeProto } from './messages.ts';
-import { int64 } from './proto.ts';
+import { attributeProto, functionProto, type Body } from './body-writer.ts';
+import type { FunctionProto, NodeProto } from './messages.ts';
 import { attributeTypes as kinds } from './schema.ts';
 
 /** The domain of our operators. */
@@ -191,11 +190,7 @@ function collect(graph: Graph, into: Map<string, Called>): void {
 }
 
 function step(result: string, opType: string, input: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}): NodeProto {
-  const attribute = Object.entries(attributes).map(([name, value]): AttributeProto => {
-    if (value.kind === 'ints') return { name, type: kinds.ints, ints: value.value.map(int64) };
-    if (value.kind !== 'int') return fail('QC9001', `bodies have no ${value.kind} attributes yet`);
-    return { name, type: kinds.int, i: int64(value.value) };
-  });
+  const attribute = Object.entries(attributes).map(([name, value]) => attributeProto(name, value));
   return { opType, input, output: [result], ...(attribute.length > 0 ? { attribute } : {}) };
 }
 

@@ -1,11 +1,9 @@
 import { int } from '../../ir/attributes.ts';
-import { isChannelVector } from '../../ir/constants.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
-import { isOutput } from '../../ir/pattern.ts';
-import { Add } from '../../ir/ops/generated.ts';
 import { DynamicQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { floats, lazy, type Tensor } from '../../ir/tensor.ts';
+import { biasOf } from './bias.ts';
 import { Emit } from './emit.ts';
 import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
 
@@ -67,12 +65,6 @@ const bitsOf = (w: QuantizedWeight): 4 | 8 | null => (w.qmin >= -8 && w.qmax <= 
 /** RPTQ's zero points are not bounded by their codes; packing one of those would wrap it. */
 const zerosFit = (w: QuantizedWeight, bits: 4 | 8): boolean =>
   w.qmin === -w.qmax || floats(w.zero).every((z) => z >= -(2 ** (bits - 1)) && z < 2 ** (bits - 1));
-
-/** The Add with a constant for each channel that alone reads the product. */
-function biasOf(node: Node, columns: number): Add | null {
-  const add = isOutput(node.output) ? null : viewAs(Add, node.output.soleUse?.node ?? null);
-  return add && add.a === node.output && isChannelVector(add.b, columns) ? add : null;
-}
 
 /** [groups, out] as [out, groups]. */
 function turned(data: Float32Array, groups: number, columns: number): Float32Array {

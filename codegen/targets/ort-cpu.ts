@@ -5,7 +5,7 @@ import { lowerCarried } from './carried.ts';
 import { lowerToNbits, nbitsRefusal } from './nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
 import type { Lowered, Target } from './target.ts';
-import { eachNode } from './walk.ts';
+import { eachNode, nameOf } from './walk.ts';
 
 /** Stock ONNX Runtime on the CPU: MatMulNBits for weights in blocks, per-tensor QDQ that ORT fuses to integer products. */
 export const ortCpu: Target = {
@@ -17,8 +17,7 @@ export const ortCpu: Target = {
     const report: Lowered[] = [];
     eachNode(graph, ['MatMul'], (node) => {
       const weight = quantizedWeight(node.input(1));
-      if (weight)
-        report.push({ kind: 'linear', name: node.name === '' ? node.output.name : node.name, ...lowerProduct(graph, node, weight) });
+      if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight) });
     });
     return report;
   },

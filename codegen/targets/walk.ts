@@ -1,6 +1,9 @@
 import type { Graph, Node } from '../../ir/graph.ts';
 import { Observer, Site } from '../../ir/ops/qc.ts';
 
+/** The name by which the ledger knows a node. */
+export const nameOf = (node: Node): string => (node.name === '' ? node.output.name : node.name);
+
 /** Takes sites and observers out: nothing crosses them while passes run, and lowering is when they have served. */
 export function eraseSites(graph: Graph): void {
   eachNode(graph, [Site.schema.op, Observer.schema.op], (node) => {

@@ -1,5 +1,5 @@
 import { readModel } from '../../codegen/index.ts';
-import { kernelOperators } from '../../codegen/kernels/operators.ts';
+import { isKernel } from '../../codegen/kernels/bodies/index.ts';
 import { QcError } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import { openKernels, type KernelSessionOptions } from './kernels.ts';
@@ -36,7 +36,7 @@ export function kernelUse(operators: number, choice: KernelChoice): { use: Kerne
 export function countKernelOperators(graph: Graph): number {
   let count = 0;
   for (const node of graph.nodes) {
-    if (node.op.startsWith('qc.') && Object.hasOwn(kernelOperators, node.op.slice(3))) count++;
+    if (isKernel(node.op)) count++;
     for (const body of node.bodies) count += countKernelOperators(body);
   }
   return count;

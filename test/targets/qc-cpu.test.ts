@@ -1,8 +1,10 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { lowerTo, settleOpset, targetNamed, targets, type Lowering } from '../../codegen/index.ts';
 import { cloneGraph, parseGraph, verify, type Graph } from '../../ir/index.ts';
-import { largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
+import { formatPipeline, largestDifference, Ledger, PassManager, passes, runOnce, type Feeds } from '../../passes/index.ts';
+import { effectivePipeline } from '../../src/pipeline.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
+import { fileSpool } from '../../src/runtime/spool.ts';
 import { subject } from '../passes/zoo.ts';
 import { elements, f32, numbers, opsOf, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
 import { linear, scales, zeros, type LinearSpec, type Quantizer } from './linear.ts';
@@ -225,7 +227,7 @@ describe('what kernels cannot take is left to standard operators, with a reason'
 });
 
 test.each(['pre-LN block', 'post-LN block', 'block with shared key heads', 'mlp with gelu'])('%s, whole', async (name) => {
-  for (const [scheme, passes] of [
+  for (const [scheme, methods] of [
     ['w8a8', 'os+{threshold=2},fold-channels'],
     ['w4a8', 'rptq{align=32},fold-channels'],
     ['os+-int6-token', 'os+{threshold=2},fold-channels'],
@@ -235,7 +237,7 @@ test.each(['pre-LN block', 'post-LN block', 'block with shared key heads', 'mlp 
     await runPipeline(
       paths.bodies,
       graph,
-      `raise,mark-sites{scheme=${scheme}},observe,calibrate,${passes},quantize{scheme=${scheme} zeros=free}`,
+      `raise,mark-sites{scheme=${scheme}},observe,calibrate,${methods},quantize{scheme=${scheme} zeros=free}`,
       {
         samples,
       },
@@ -259,4 +261,46 @@ test('rows of zeros and of NaN are quantized as the manifest says', async () => 
     expect(y.every(Number.isFinite)).toBe(true);
   }
   results[1]!.forEach((v, i) => expect(Math.abs(v - results[0]![i]!)).toBeLessThan(1e-4 * Math.max(1, Math.abs(v))));
+});
+
+describe('what kernels ask of the passes', () => {
+  const asked = (pipeline: string, scheme: string): string =>
+    formatPipeline(effectivePipeline(new PassManager(passes), pipeline, scheme, targetNamed(targets, 'qc-cpu')));
+  test('clusters end at whole steps, and zero points lie where they lie', () => {
+    expect(asked('rptq,os+', 'w4a8')).toMatch(/rptq\{align=32\}.*quantize\{scheme=w4a8 zeros=free\}/);
+  });
+  test.each(['os+ w4a8', 'none w4a8', 'rptq w4a16'])('narrow weights without clusters have a scale for each step: %s', (way) => {
+    const [pipeline = '', scheme = ''] = way.split(' ');
+    expect(asked(pipeline, scheme)).toMatch(/quantize\{.*weights=block/);
+  });
+  test('wide ones do not', () => expect(asked('os+', 'w8a8')).not.toContain('weights=block'));
+
+  const compiled = async (passesAsked: string) => {
+    const { open, samples } = subject('pre-LN block');
+    const pipeline = `raise,mark-sites{scheme=w8a8},observe,calibrate,${passesAsked}`;
+    return runPipeline(paths.bodies, open(), pipeline, { samples });
+  };
+  test('quantize{zeros=free} moves no zero point, zeros=fit moves those that do not fit', async () => {
+    const moved = async (zeros: string): Promise<number> => {
+      const { passes: run } = await compiled(`rptq{r1=8 r4=8},fold-channels,quantize{scheme=w8a8 zeros=${zeros}}`);
+      return run.at(-1)!.counts.get('zero points moved') ?? 0;
+    };
+    expect(await moved('fit')).toBeGreaterThan(0);
+    expect(await moved('free')).toBe(0);
+  });
+});
+
+test('alignment is entered in the ledger with the channels that it moved, and nothing where it moved none', async () => {
+  const lines = async (align: number): Promise<readonly string[]> => {
+    const { open, samples } = subject('pre-LN block');
+    const ledger = new Ledger();
+    const manager = new PassManager(passes);
+    const plan = manager.plan(`raise,mark-sites{scheme=w8a8},observe,calibrate,rptq{r1=4 r4=4 align=${align}}`);
+    await plan.run(open(), { services: { executor: paths.bodies, spool: fileSpool, samples, statistics: null }, contract: null, ledger });
+    return ledger.entries.flatMap((e) => e.done).filter((what) => what.includes('in a wider one'));
+  };
+  expect(await lines(1)).toEqual([]);
+  const moved = await lines(8);
+  expect(moved.length).toBeGreaterThan(0);
+  for (const line of moved) expect(line).toMatch(/^clusters end at multiples of 8: [1-9]\d* of \d+ channels in a wider one$/);
 });

@@ -10,6 +10,7 @@ import { inMemory } from '../../../ir/tensor.ts';
 import { emitKernel, resultOf } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
 import type { Lowered } from '../target.ts';
+import { nameOf } from '../walk.ts';
 import { sameShape } from './tail.ts';
 
 /** A product whose result is only quantized gives its codes at once. True when it was so. */
@@ -65,7 +66,7 @@ export function fuseNorm(graph: Graph, quantize: Node): Lowered | null {
   const parts = [add && 'residual sum', reorder && 'reorder', 'quantization'].filter((p) => p !== null);
   return {
     kind: 'norm',
-    name: norm.node.name === '' ? norm.node.output.name : norm.node.name,
+    name: nameOf(norm.node),
     done: `one kernel with ${parts.join(', ')}`,
   };
 }

@@ -6,6 +6,7 @@ import { encodeFloats, floats, inMemory, lazy } from '../../../ir/tensor.ts';
 import { tensorType, type Dim, type TensorType } from '../../../ir/types.ts';
 import { emitKernel, resultOf } from '../../kernels/emit-kernel.ts';
 import { bytesOf, packedShape, packWeight, storedBits, type StoredBits } from '../../kernels/packing.ts';
+import { biasOf } from '../bias.ts';
 import { offsetProduct, quantizedWeight, type QuantizedWeight } from '../quantized.ts';
 import type { Lowered } from '../target.ts';
 import { clustersOf, segments, weightRefusal, type ActivationClusters, type Segment } from './clusters.ts';
@@ -77,15 +78,15 @@ function lowerDynamic(graph: Graph, node: Node, w: QuantizedWeight, dynamic: Dyn
 function lowerWeightOnly(graph: Graph, node: Node, w: QuantizedWeight): Outcome {
   const bits = storedBits(w.qmin, w.qmax)!;
   if (bits === 8) return { left: 'runs in float: there is no kernel for float inputs and 8-bit weights' };
-  const { bias, nodes } = tailOf(node, w.columns);
-  const last = bias ? nodes[1]! : node;
+  const bias = biasOf(node, w.columns);
+  const last = bias?.node ?? node;
   const made = emitKernel(graph, last, bits === 4 ? 'Int4MatMul' : 'Int3MatMul', {
-    operands: { x: node.input(0), ...weightOperands(graph, node, w, bits), scale: constant(graph, node, 'scale', w.scale), bias },
+    operands: { x: node.input(0), ...weightOperands(graph, node, w, bits), scale: constant(graph, node, 'scale', w.scale), bias: bias?.b },
     results: { y: last.output.type },
     attributes: { groups: ints(w.sizes) },
     stem: last.output.name,
   });
-  replaceTail(graph, bias ? nodes.slice(0, 2) : [node], made.output);
+  replaceTail(graph, bias ? [node, bias.node] : [node], made.output);
   return { done: `${describe(w)}, float input` };
 }
 
@@ -206,7 +207,7 @@ function tokensOf(graph: Graph, dynamic: DynamicQuantize, bits: StoredBits, code
 }
 
 /** The type of packed codes of a value. */
-export function codesType(x: TensorType, channels: number | null, bits: StoredBits): TensorType | null {
+function codesType(x: TensorType, channels: number | null, bits: StoredBits): TensorType | null {
   const bytes: Dim = channels === null ? null : bytesOf(channels, bits);
   return x.shape && tensorType('u8', [...x.shape.slice(0, -1), bytes]);
 }

@@ -7,7 +7,7 @@ import { tensorType } from '../../../ir/types.ts';
 import { emitKernel } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
 import type { Lowered, Target } from '../target.ts';
-import { eachNode, eraseSites } from '../walk.ts';
+import { eachNode, eraseSites, nameOf } from '../walk.ts';
 import { fuseNorm, fuseProduct } from './fusions.ts';
 import { lowerProduct, type Codes } from './products.ts';
 
@@ -22,7 +22,7 @@ export const qcCpu: Target = {
     const codes: Codes = new Map();
     eraseSites(graph);
     eachNode(graph, ['MatMul'], (node) => {
-      const name = node.name === '' ? node.output.name : node.name;
+      const name = nameOf(node);
       const what = lowerProduct(graph, node, codes);
       if (what) report.push({ kind: 'linear', name, ...what });
     });

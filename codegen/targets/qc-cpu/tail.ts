@@ -1,8 +1,8 @@
-import { isChannelVector } from '../../../ir/constants.ts';
 import type { Node, Value } from '../../../ir/graph.ts';
-import { Add, Gelu, Mul, Relu, Sigmoid } from '../../../ir/ops/generated.ts';
+import { Gelu, Mul, Relu, Sigmoid } from '../../../ir/ops/generated.ts';
 import { viewAs, type OpClass, type OpView } from '../../../ir/ops/view.ts';
 import { isOutput } from '../../../ir/pattern.ts';
+import { biasOf } from '../bias.ts';
 
 /** What a product can do on the way out: a bias, an activation function, a multiplier for each element. */
 export interface Tail {
@@ -15,8 +15,7 @@ export interface Tail {
 
 /** The nodes behind a product that its kernel takes over. */
 export function tailOf(product: Node, columns: number): Tail {
-  const add = onlyReader(product.output, Add);
-  const biased = add && add.a === product.output && isChannelVector(add.b, columns) ? add : null;
+  const biased = biasOf(product, columns);
   const plain: Tail = { bias: biased?.b ?? null, activation: 'none', multiplier: null, nodes: [product, ...(biased ? [biased.node] : [])] };
   return gated(activated(plain));
 }
