@@ -88,8 +88,8 @@ function passesPage(): string {
     table(['scheme', 'weights', ...roles, 'softmax', 'summary'], schemes.map(schemeRow)),
     '## Targets',
     table(
-      ['target', 'operators beyond ONNX', 'summary'],
-      targets.map((t) => [`\`${t.name}\``, [...t.operators].map((o) => `\`${o}\``).join(', ') || '-', t.summary]),
+      ['target', 'floats', 'operators beyond ONNX', 'summary'],
+      targets.map((t) => [`\`${t.name}\``, t.floats, [...t.operators].map((o) => `\`${o}\``).join(', ') || '-', t.summary]),
     ),
   );
 }

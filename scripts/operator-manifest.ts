@@ -5,6 +5,8 @@ export interface Port {
   readonly type: string;
   readonly shape: string;
   readonly optional?: boolean;
+  /** What its values must be. */
+  readonly doc?: string;
 }
 
 export interface Operator {
@@ -30,6 +32,12 @@ export interface Manifest {
   readonly types: Readonly<Record<string, readonly string[]>>;
   readonly operators: readonly Operator[];
   readonly attributes: Readonly<Record<string, AttributeEntry>>;
+}
+
+/** What the type parameter of an operator stands for. */
+export function typesOf({ types }: Manifest): string {
+  const all = types['T']!;
+  return `${all.slice(0, -1).join(', ')} or ${all.at(-1)}`;
 }
 
 /** `kernels/operators.json`, the one place that says what the operators of the kernel library are. */

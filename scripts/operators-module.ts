@@ -1,7 +1,8 @@
-import type { Manifest, Port } from './operator-manifest.ts';
+import { typesOf, type Manifest, type Port } from './operator-manifest.ts';
 
 /** `codegen/kernels/operators.ts`: the manifest as TypeScript, which needs no file at run time. */
-export function operatorsModule({ step, tile, operators, attributes }: Manifest): string {
+export function operatorsModule(manifest: Manifest): string {
+  const { step, tile, operators, attributes } = manifest;
   const body = operators.map((op) => {
     const ports = (list: readonly Port[]): string =>
       `[${list.map((p) => `{ name: '${p.name}', type: '${p.type}', optional: ${p.optional === true} }`).join(', ')}]`;
@@ -16,7 +17,7 @@ export const step = ${step};
 /** Output channels in a tile of a packed weight. */
 export const tile = ${tile};
 
-/** The operators of the kernel library. The element type \`T\` is f32 or f16, the same at all ports of a node. */
+/** The operators of the kernel library. The element type \`T\` is ${typesOf(manifest)}, the same at all ports of a node. */
 export const kernelOperators = {
 ${body.join('\n')}
 } as const;

@@ -1,5 +1,5 @@
 import { blocks, generated, table } from './markdown.ts';
-import type { Manifest, Operator, Port } from './operator-manifest.ts';
+import { typesOf, type Manifest, type Operator, type Port } from './operator-manifest.ts';
 
 const code = (text: string): string => `\`${text}\``;
 
@@ -20,20 +20,29 @@ of two bits and of one, because codes that cross bytes cost more to take apart (
 
 A weight \`W [K, N]\` is cut into tiles of 16 output channels. Within a tile and a step, each word lies for the 16 channels side by side:
 \`weight[tile][step][word][4 * lane + j]\`, 64 bytes that are one vector of AVX-512, two of AVX2, or four of NEON. A kernel reads the weight
-from front to back, as it lies in the file.`;
+from front to back, as it lies in the file. What fills the last step and the last tile up are stored zeros too, as \`packWeight\` writes
+them; kernels for CUDA count on it.`;
 
 const rules = `## What holds for all of them
 
 - Without the library a model runs on the function bodies that it carries, one for each signature, chosen by \`overload\`. With it, the
   library's kernels run; ONNX Runtime never falls back from a kernel to a body, so the library registers every element type.
 - All CPU levels (scalar, AVX2, AVX-VNNI, AVX512-VNNI) give the same bits, whatever the number of threads.
+- On CUDA, codes of given floats are those of the CPU. Sums of floats are added up in another order: results differ in their last places,
+  and a code that is made of such a sum may be the next one.
 - NaN is quantized as 0. Infinities go to the ends of the codes. Rounding is half to even, behind a true division, as in QuantizeLinear.
-- Wrong ranks, sizes, clusters, bits or scales are an error of ONNX Runtime that starts with the name of the operator.`;
+- Wrong ranks, sizes, clusters, bits or scales are an error of ONNX Runtime that starts with the name of the operator. On CUDA, values are
+  checked of constants only.`;
 
 function ports(list: readonly Port[]): string {
   return table(
     ['name', 'type', 'shape', ''],
-    list.map((p) => [code(p.name), p.type, code(p.shape), p.optional === true ? 'optional' : '']),
+    list.map((p) => [
+      code(p.name),
+      p.type,
+      code(p.shape),
+      [...(p.optional === true ? ['optional'] : []), ...(p.doc === undefined ? [] : [p.doc])].join('; '),
+    ]),
   );
 }
 
@@ -61,7 +70,7 @@ export const operatorsPage = (manifest: Manifest): string =>
   blocks(
     generated('kernels/operators.json'),
     '# Operators of the kernel library',
-    `Domain \`${manifest.domain}\`, version ${manifest.version}. \`T\` is ${manifest.types['T']!.join(' or ')}, the same at all ports of a node. Scales, zero points and sums are f32; \`C\`, \`K\` and \`N\` are channels, \`G\` and \`H\` numbers of clusters.`,
+    `Domain \`${manifest.domain}\`, version ${manifest.version}. \`T\` is ${typesOf(manifest)}, the same at all ports of a node. Scales, zero points and sums are f32; \`C\`, \`K\` and \`N\` are channels, \`G\` and \`H\` numbers of clusters.`,
     rules,
     packing,
     ...manifest.operators.map(section),

@@ -6,7 +6,7 @@ export const step = 32;
 /** Output channels in a tile of a packed weight. */
 export const tile = 16;
 
-/** The operators of the kernel library. The element type `T` is f32 or f16, the same at all ports of a node. */
+/** The operators of the kernel library. The element type `T` is f32, f16 or bf16, the same at all ports of a node. */
 export const kernelOperators = {
   QuantizeClusters: {
     inputs: [

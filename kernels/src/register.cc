@@ -7,6 +7,9 @@
 #include "isa/level.h"
 #include "operators/operators.h"
 #include "operators/table.h"
+#ifdef QC_CUDA
+#include "cuda/ort/cuda_provider.h"
+#endif
 
 #define QC_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -31,6 +34,12 @@ constexpr Operator kOperators[] = {
 };
 static_assert(std::size(kOperators) == kOperatorCount, "every operator of the table has its kernel");
 
+constexpr ONNXTensorElementDataType kFloatTypes[] = {
+    ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
+    ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+    ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16,
+};
+
 bool has_type_parameter(const Signature& signature) {
   for (const Ports& ports : {signature.inputs, signature.outputs}) {
     for (const Port& port : ports) {
@@ -40,11 +49,24 @@ bool has_type_parameter(const Signature& signature) {
   return false;
 }
 
+const std::vector<ort::Provider>& providers() {
+#ifdef QC_CUDA
+  static const std::vector<ort::Provider> all = {{"CPUExecutionProvider", nullptr, ort::cpu_device}, cuda::provider()};
+#else
+  static const std::vector<ort::Provider> all = {{nullptr, nullptr, ort::cpu_device}};
+#endif
+  return all;
+}
+
 std::vector<ort::CustomOp> custom_ops() {
   std::vector<ort::CustomOp> ops;
-  for (const auto& [signature, factory] : kOperators) {
-    ops.emplace_back(signature, factory, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
-    if (has_type_parameter(signature)) ops.emplace_back(signature, factory, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16);
+  for (const ort::Provider& provider : providers()) {
+    for (const auto& [signature, factory] : kOperators) {
+      for (const ONNXTensorElementDataType type : kFloatTypes) {
+        ops.emplace_back(signature, factory, provider, type);
+        if (!has_type_parameter(signature)) break;
+      }
+    }
   }
   return ops;
 }

@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
-#include "core/half.h"
 #include "core/layout.h"
 #include "isa/level.h"
 #include "test/check.h"
+#include "test/float_tensor.h"
 
 namespace qc {
 namespace {
@@ -97,21 +97,6 @@ std::vector<int> codes_of(int64_t count, int bits, Fill fill) {
   return codes;
 }
 
-// A float tensor as it is at the edge, and the values that it then holds.
-struct Edge {
-  std::vector<float> values;
-  std::vector<uint16_t> halves;
-
-  Edge(std::vector<float> from, bool half) : values(std::move(from)) {
-    if (!half) return;
-    for (float& value : values) {
-      halves.push_back(float_to_half(value));
-      value = half_to_float(halves.back());
-    }
-  }
-  FloatIn in() const { return halves.empty() ? FloatIn{values.data(), false} : FloatIn{halves.data(), true}; }
-};
-
 std::vector<Level> levels() {
   std::vector<Level> result;
   for (const Level level : {Level::kScalar, Level::kAvx2, Level::kAvxVnni, Level::kAvx512Vnni}) {
@@ -134,15 +119,16 @@ struct Options {
   Fill a_fill = Fill::kRandom;
   Fill w_fill = Fill::kRandom;
   bool zeros = false;
-  int zero_low = -128;
-  int zero_high = 127;
+  // How far zero points stay from the least and from the greatest code.
+  int above_least = 0;
+  int below_greatest = 0;
   float scale = 0.01f;
   bool offset = false;
   bool token_scale = false;
   bool token_zero = false;
   bool bias = true;
   bool multiplier = false;
-  bool half = false;
+  FloatType type = FloatType::kF32;
   Activation activation = Activation::kNone;
 };
 
@@ -166,7 +152,7 @@ struct Operands {
   std::vector<uint8_t> packed_a, packed_w;
   std::vector<float> scale, offset, token_scale, token_zero;
   std::vector<int8_t> zero;
-  Edge x, bias, multiplier;
+  FloatTensor x, bias, multiplier;
 
   Operands(const Shape& shape, const Options& options)
       : shape(shape),
@@ -180,12 +166,13 @@ struct Operands {
         offset(floats(shape.columns, -3, 3)),
         token_scale(floats(shape.rows, 0.25f, 2)),
         token_zero(floats(shape.rows, -8, 8)),
-        x(floats(shape.rows * channels_of(shape.ends), -1, 1), options.half),
-        bias(floats(shape.columns, -2, 2), options.half),
-        multiplier(floats(shape.rows * shape.columns, -2, 2), options.half) {
+        x(floats(shape.rows * channels_of(shape.ends), -1, 1), options.type),
+        bias(floats(shape.columns, -2, 2), options.type),
+        multiplier(floats(shape.rows * shape.columns, -2, 2), options.type) {
+    const int low = options.above_least - lift(options.w_bits), high = lift(options.w_bits) - 1 - options.below_greatest;
     for (int64_t i = 0; i < groups * shape.columns; ++i) {
-      const int end = any_int(0, 1) ? options.zero_low : options.zero_high;
-      zero.push_back(static_cast<int8_t>(any_int(0, 3) ? any_int(options.zero_low, options.zero_high) : end));
+      const int end = any_int(0, 1) ? low : high;
+      zero.push_back(static_cast<int8_t>(any_int(0, 3) ? any_int(low, high) : end));
     }
   }
 
@@ -222,55 +209,35 @@ struct Operands {
     }
     if (options.offset) sum -= static_cast<double>(options.token_zero ? token_zero[row] : 1.0f) * offset[n];
     if (options.token_scale) sum *= token_scale[row];
-    if (options.bias) sum += bias.values[n];
+    if (options.bias) sum += bias[n];
     const double y = activated(options.activation, sum);
-    return options.multiplier ? y * multiplier.values[row * columns + n] : y;
+    return options.multiplier ? y * multiplier[row * columns + n] : y;
   }
 
   double weight_reference(size_t row, size_t n) const {
     const auto columns = static_cast<size_t>(shape.columns);
-    double sum = options.bias ? bias.values[n] : 0.0f;
+    double sum = options.bias ? bias[n] : 0.0f;
     size_t k = 0;
     for (size_t g = 0; g < shape.ends.size(); ++g) {
       const int z = options.zeros ? zero[g * columns + n] : 0;
       for (; k < static_cast<size_t>(shape.ends[g]); ++k) {
-        sum += static_cast<double>(x.values[row * static_cast<size_t>(channels()) + k]) * scale[g * columns + n] * (w[k * columns + n] - z);
+        sum += static_cast<double>(x[row * static_cast<size_t>(channels()) + k]) * scale[g * columns + n] * (w[k * columns + n] - z);
       }
     }
     return sum;
   }
 };
 
-// A result as f32, or as the bits of f16.
-struct Result {
-  bool half;
-  std::vector<float> singles;
-  std::vector<uint16_t> halves;
-
-  Result(int64_t count, bool half) : half(half) {
-    half ? halves.resize(static_cast<size_t>(count)) : singles.resize(static_cast<size_t>(count));
-  }
-  FloatOut out() { return half ? FloatOut{halves.data(), true} : FloatOut{singles.data(), false}; }
-  float operator[](size_t i) const { return half ? half_to_float(halves[i]) : singles[i]; }
-  bool equal_bits(const Result& other) const {
-    const auto same = [](float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; };
-    return halves == other.halves && std::equal(singles.begin(), singles.end(), other.singles.begin(), other.singles.end(), same);
-  }
-};
-
-Result run_clusters(ClusterMatMul product, bool half, const Parallel& parallel) {
-  Result result(product.rows * product.weight.columns, half);
+FloatTensor run_clusters(ClusterMatMul product, FloatType type, const Parallel& parallel) {
+  FloatTensor result(static_cast<size_t>(product.rows * product.weight.columns), type);
   product.y = result.out();
   cluster_matmul(product, parallel);
   return result;
 }
 
-Result run_weight(const Operands& operands, int64_t rows, int64_t first_row, const Parallel& parallel) {
-  const bool half = operands.options.half;
-  Result result(rows * operands.shape.columns, half);
-  const int64_t skipped = first_row * operands.channels();
-  FloatIn x = operands.x.in();
-  x.data = half ? static_cast<const void*>(operands.x.halves.data() + skipped) : operands.x.values.data() + skipped;
+FloatTensor run_weight(const Operands& operands, int64_t rows, int64_t first_row, const Parallel& parallel) {
+  FloatTensor result(static_cast<size_t>(rows * operands.shape.columns), operands.options.type);
+  const FloatIn x = operands.x.in(first_row * operands.channels());
   weight_matmul({rows, x, operands.weight(), operands.options.bias ? operands.bias.in() : FloatIn{}, result.out()}, parallel);
   return result;
 }
@@ -283,7 +250,7 @@ std::string name_of_case(const Operands& operands) {
 }
 
 template <class Reference>
-void check_close(const Result& result, const Operands& operands, const Reference& reference) {
+void check_close(const FloatTensor& result, const Operands& operands, const Reference& reference) {
   const auto rows = static_cast<size_t>(operands.shape.rows), columns = static_cast<size_t>(operands.shape.columns);
   std::vector<double> expected;
   double greatest = 0;
@@ -293,7 +260,7 @@ void check_close(const Result& result, const Operands& operands, const Reference
       greatest = std::max(greatest, std::abs(expected.back()));
     }
   }
-  const double tolerance = (result.half ? 1e-3 : 1e-5) * greatest;
+  const double tolerance = tolerance_of(result.type) * greatest;
   for (size_t i = 0; i < expected.size(); ++i) {
     CHECK(std::abs(result[i] - expected[i]) <= tolerance, "%s at row %zu column %zu: %g, expected %g", name_of_case(operands).c_str(),
           i / columns, i % columns, static_cast<double>(result[i]), expected[i]);
@@ -316,13 +283,13 @@ auto at_all_levels(const Operands& operands, const Run& run) {
 void check_clusters(const Shape& shape, const Options& options) {
   const Operands operands(shape, options);
   const ClusterMatMul product = operands.cluster_product();
-  const Result result = at_all_levels(operands, [&](const Parallel& parallel) { return run_clusters(product, options.half, parallel); });
+  const auto result = at_all_levels(operands, [&](const Parallel& parallel) { return run_clusters(product, options.type, parallel); });
   check_close(result, operands, [&](size_t row, size_t n) { return operands.cluster_reference(row, n); });
 }
 
 void check_weight(const Shape& shape, const Options& options) {
   const Operands operands(shape, options);
-  const Result result = at_all_levels(operands, [&](const Parallel& parallel) { return run_weight(operands, shape.rows, 0, parallel); });
+  const auto result = at_all_levels(operands, [&](const Parallel& parallel) { return run_weight(operands, shape.rows, 0, parallel); });
   check_close(result, operands, [&](size_t row, size_t n) { return operands.weight_reference(row, n); });
 }
 
@@ -372,14 +339,14 @@ void extreme_codes() {
 
 void zero_points() {
   for (const int w_bits : {8, 4, 3}) {
-    const int lifted = 1 << (w_bits - 1);
-    const int ends[][2] = {{-128, -128}, {127, 127}, {-lifted, -lifted}, {lifted - 1, lifted - 1}, {0, 0}};
-    for (const auto& [low, high] : ends) {
+    // All of them the least code, 0 and the greatest.
+    const int span = 2 * lift(w_bits) - 1;
+    for (const int above_least : {0, lift(w_bits), span}) {
       Options options;
       options.w_bits = w_bits;
       options.zeros = true;
-      options.zero_low = low;
-      options.zero_high = high;
+      options.above_least = above_least;
+      options.below_greatest = span - above_least;
       check_clusters({7, kUnevenClusters, 50}, options);
     }
   }
@@ -387,7 +354,7 @@ void zero_points() {
 
 void epilogues() {
   for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kGelu, Activation::kGeluTanh, Activation::kSilu}) {
-    for (int flags = 0; flags < 32; ++flags) {
+    for (int flags = 0; flags < 16; ++flags) {
       Options options;
       options.scale = 1e-3f;
       options.activation = activation;
@@ -395,8 +362,10 @@ void epilogues() {
       options.token_scale = flags & 2;
       options.token_zero = flags & 4;
       options.multiplier = flags & 8;
-      options.half = flags & 16;
-      check_clusters({6, kUnevenClusters, 45}, options);
+      for (const FloatType type : kFloatTypes) {
+        options.type = type;
+        check_clusters({6, kUnevenClusters, 45}, options);
+      }
     }
   }
 }
@@ -420,14 +389,14 @@ void rows_alone() {
   for (const Level level : levels()) {
     force(level);
     const ClusterMatMul product = operands.cluster_product();
-    const Result together = run_clusters(product, false, serially);
-    const Result weight_together = run_weight(operands, 29, 0, serially);
+    const FloatTensor together = run_clusters(product, FloatType::kF32, serially);
+    const FloatTensor weight_together = run_weight(operands, 29, 0, serially);
     for (int row = 0; row < 29; ++row) {
       ClusterMatMul one = product;
       one.rows = 1;
       one.codes += row * bytes_of(operands.channels(), options.a_bits);
-      const Result alone = run_clusters(one, false, serially);
-      const Result weight_alone = run_weight(operands, 1, row, serially);
+      const FloatTensor alone = run_clusters(one, FloatType::kF32, serially);
+      const FloatTensor weight_alone = run_weight(operands, 1, row, serially);
       for (size_t n = 0; n < 70; ++n) {
         const size_t i = static_cast<size_t>(row) * 70 + n;
         CHECK(alone[n] == together[i], "%s row %d column %zu", name_of(level), row, n);
@@ -449,7 +418,7 @@ void check_requantized(Options options, int out_bits, bool with_infinities) {
   if (with_infinities) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const float odd[] = {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity};
-    for (size_t i = 0; i < operands.multiplier.values.size(); i += 5) operands.multiplier.values[i] = odd[i % 3];
+    for (size_t i = 0; i < operands.multiplier.size(); i += 5) operands.multiplier.singles[i] = odd[i % 3];
   }
   const ClusterMatMul product = operands.cluster_product();
   const std::vector<int64_t> out_ends = {64, 107};
@@ -465,7 +434,7 @@ void check_requantized(Options options, int out_bits, bool with_infinities) {
     cluster_matmul(requantizing, parallel);
     return result;
   });
-  const Result y = run_clusters(product, false, serially);
+  const FloatTensor y = run_clusters(product, FloatType::kF32, serially);
   std::vector<int> expected;
   for (size_t i = 0; i < 9 * 107; ++i) {
     const size_t g = i % 107 < 64 ? 0 : 1;
@@ -502,7 +471,7 @@ void activation_accuracy() {
     ClusterMatMul product = operands.cluster_product();
     product.activation = activation;
     product.bias = {};
-    const Result result = at_all_levels(operands, [&](const Parallel& parallel) { return run_clusters(product, false, parallel); });
+    const auto result = at_all_levels(operands, [&](const Parallel& p) { return run_clusters(product, FloatType::kF32, p); });
     for (size_t i = 0; i < kColumns; ++i) {
       const double x = operands.scale[i], expected = activated(activation, x);
       CHECK(std::abs(result[i] - expected) <= 1e-6 * std::max(1.0, std::abs(x)), "activation %d of %g: %.9g, expected %.9g",
@@ -513,18 +482,18 @@ void activation_accuracy() {
 
 void weights_only() {
   for (const int w_bits : {4, 3}) {
-    for (const bool half : {false, true}) {
+    for (const FloatType type : kFloatTypes) {
       for (int64_t rows = 1; rows <= 17; ++rows) {
         Options options;
         options.w_bits = w_bits;
-        options.half = half;
+        options.type = type;
         options.zeros = rows % 2 == 0;
         options.bias = rows % 3 != 0;
         check_weight({rows, rows % 4 < 2 ? kUnevenClusters : std::vector<int64_t>{203}, 16 + 7 * rows}, options);
       }
       Options options;
       options.w_bits = w_bits;
-      options.half = half;
+      options.type = type;
       check_weight({128, kOneStepClusters, 96}, options);
       check_weight({1, {1}, 1}, options);
       check_weight({100, {512}, 65}, options);

@@ -8,10 +8,13 @@
 #include <random>
 #include <vector>
 
+#include "core/bf16.h"
 #include "core/half.h"
 #include "core/layout.h"
 #include "isa/level.h"
+#include "isa/quantize_kernels.h"
 #include "test/check.h"
+#include "test/float_tensor.h"
 
 using namespace qc;
 
@@ -22,7 +25,6 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
 
 using Floats = std::vector<float>;
-using Halves = std::vector<uint16_t>;
 using Bytes = std::vector<uint8_t>;
 
 std::mt19937 random_bits(7);
@@ -33,18 +35,6 @@ int integer(int low, int high) { return std::uniform_int_distribution<int>(low, 
 Floats normals(int64_t count, float deviation) {
   Floats values(static_cast<size_t>(count));
   for (float& value : values) value = normal(deviation);
-  return values;
-}
-
-Halves to_halves(const Floats& values) {
-  Halves halves;
-  for (const float value : values) halves.push_back(float_to_half(value));
-  return halves;
-}
-
-Floats to_floats(const Halves& halves) {
-  Floats values;
-  for (const uint16_t half : halves) values.push_back(half_to_float(half));
   return values;
 }
 
@@ -164,14 +154,13 @@ void add_hard_values(Floats& x, const Quantizer& quantizer) {
 void check_clusters(const Case& c, const Floats& x, const char* what) {
   const Quantizer& quantizer = c.quantizer;
   const int64_t rows = static_cast<int64_t>(x.size()) / c.channels();
-  const Bytes expected = quantized(x, quantizer);
-  Bytes codes(expected.size(), 0xAA);
-  quantize_clusters({x.data(), false}, rows, quantizer, codes.data(), serially);
-  CHECK(codes == expected, "%s: %d bits, %d channels", what, quantizer.bits, static_cast<int>(c.channels()));
-  const Halves halves = to_halves(x);
-  quantize_clusters({halves.data(), true}, rows, quantizer, codes.data(), serially);
-  const Bytes expected_of_halves = quantized(to_floats(halves), quantizer);
-  CHECK(codes == expected_of_halves, "%s, f16: %d bits, %d channels", what, quantizer.bits, static_cast<int>(c.channels()));
+  for (const FloatType type : kFloatTypes) {
+    const FloatTensor tensor(x, type);
+    const Bytes expected = quantized(tensor.values(), quantizer);
+    Bytes codes(expected.size(), 0xAA);
+    quantize_clusters(tensor.in(), rows, quantizer, codes.data(), serially);
+    CHECK(codes == expected, "%s, %s: %d bits, %d channels", what, name_of(type), quantizer.bits, static_cast<int>(c.channels()));
+  }
 }
 
 void test_quantize_clusters() {
@@ -238,8 +227,8 @@ void check_tokens(const Floats& x, const TokenQuantizer& quantizer, bool symmetr
   Floats scale(rows), zero(symmetric ? 0 : rows);
   const Bytes expected = packed(codes, quantizer.channels, quantizer.bits);
   Bytes bytes(expected.size(), 0xAA);
-  quantize_tokens({x.data(), false}, static_cast<int64_t>(rows), quantizer, bytes.data(), scale.data(),
-                  symmetric ? nullptr : zero.data(), serially);
+  quantize_tokens({x.data()}, static_cast<int64_t>(rows), quantizer, bytes.data(), scale.data(), symmetric ? nullptr : zero.data(),
+                  serially);
   const int bits = quantizer.bits, count = static_cast<int>(channels);
   CHECK(same_bits(scale, expected_scale), "%s: scales, %d bits, %d channels, symmetric %d", what, bits, count, symmetric);
   CHECK(symmetric || same_bits(zero, expected_zero), "%s: zero points, %d bits, %d channels", what, bits, count);
@@ -273,10 +262,10 @@ void test_quantize_tokens() {
   }
 }
 
-// Inputs of norm_quantize, and places for its outputs, of either type.
+// Inputs of norm_quantize, and places for its outputs, of any type.
 struct NormCase {
-  NormCase(const Case& c, int64_t rows, bool rms, bool half, bool with_options)
-      : clusters(c), rows(rows), rms(rms), half(half), with_options(with_options), channels(c.channels()) {
+  NormCase(const Case& c, int64_t rows, bool rms, FloatType type, bool with_options)
+      : clusters(c), rows(rows), rms(rms), type(type), with_options(with_options), channels(c.channels()) {
     x = input(normals(rows * channels, 2));
     gamma = input(normals(channels, 1));
     if (!with_options) return;
@@ -287,35 +276,28 @@ struct NormCase {
     order[0] = order.back();
   }
 
-  Floats input(const Floats& values) const { return half ? to_floats(to_halves(values)) : values; }
+  Floats input(const Floats& values) const { return rounded(values, type); }
 
   // Runs the kernel; outputs come back as f32.
   void run(Bytes* codes, Floats* normalized, Floats* sum, const Parallel& parallel) const {
     const auto elements = static_cast<size_t>(rows * channels);
-    const Halves halves[] = {to_halves(x), to_halves(residual), to_halves(gamma), to_halves(beta)};
-    Halves half_normalized(elements), half_sum(elements);
+    const FloatTensor in[] = {{x, type}, {residual, type}, {gamma, type}, {beta, type}};
+    const Floats unset(elements, kNan);
+    FloatTensor out[] = {{unset, type}, {unset, type}};
     codes->assign(static_cast<size_t>(rows * bytes_of(channels, clusters.quantizer.bits)), 0xAA);
-    normalized->assign(elements, kNan);
-    sum->assign(elements, kNan);
-    const auto in = [&](const Floats& floats, const Halves& as_halves) {
-      if (floats.empty()) return FloatIn{};
-      return half ? FloatIn{as_halves.data(), true} : FloatIn{floats.data(), false};
-    };
-    const auto out = [&](Floats* floats, Halves* as_halves) {
-      return half ? FloatOut{as_halves->data(), true} : FloatOut{floats->data(), false};
-    };
-    norm_quantize({rms, epsilon, rows, in(x, halves[0]), in(residual, halves[1]), in(gamma, halves[2]), in(beta, halves[3]),
-                   order.empty() ? nullptr : order.data(), clusters.quantizer, codes->data(), out(normalized, &half_normalized),
-                   out(sum, &half_sum)},
+    const auto or_missing = [](const FloatTensor& tensor) { return tensor.size() == 0 ? FloatIn{} : tensor.in(); };
+    norm_quantize({rms, epsilon, rows, in[0].in(), or_missing(in[1]), in[2].in(), or_missing(in[3]), order.empty() ? nullptr : order.data(),
+                   clusters.quantizer, codes->data(), out[0].out(), out[1].out()},
                   parallel);
-    if (!half) return;
-    *normalized = to_floats(half_normalized);
-    *sum = to_floats(half_sum);
+    *normalized = out[0].values();
+    *sum = out[1].values();
   }
 
   const Case& clusters;
   const int64_t rows;
-  const bool rms, half, with_options;
+  const bool rms;
+  const FloatType type;
+  const bool with_options;
   const int64_t channels;
   const float epsilon = 1e-5f;
   Floats x, residual, gamma, beta;
@@ -332,8 +314,8 @@ void check_norm(const NormCase& norm) {
   if (norm.with_options) {
     for (size_t i = 0; i < expected_sum.size(); ++i) expected_sum[i] += norm.residual[i];
   }
-  if (norm.half) expected_sum = to_floats(to_halves(expected_sum));
-  CHECK(same_bits(sum, expected_sum), "sum of %d channels, half %d", static_cast<int>(channels), norm.half);
+  CHECK(same_bits(sum, rounded(expected_sum, norm.type)), "sum of %d channels, %s", static_cast<int>(channels), name_of(norm.type));
+  expected_sum = sum;
   Floats reordered;
   for (size_t row = 0; row < static_cast<size_t>(norm.rows); ++row) {
     double mean = 0, variance = 0;
@@ -345,23 +327,25 @@ void check_norm(const NormCase& norm) {
       const size_t i = row * channels + c;
       const double beta = norm.beta.empty() ? 0 : norm.beta[c];
       const double expected = (expected_sum[i] - mean) / std::sqrt(variance + norm.epsilon) * norm.gamma[c] + beta;
-      const double tolerance = (norm.half ? 1e-3 : 1e-5) * (1 + std::fabs(expected));
-      CHECK(std::fabs(normalized[i] - expected) <= tolerance, "normalized %g, expected %g, half %d", normalized[i], expected, norm.half);
+      const double tolerance = tolerance_of(norm.type) * (1 + std::fabs(expected));
+      const double error = std::fabs(normalized[i] - expected);
+      CHECK(error <= tolerance, "normalized %g, expected %g, %s", normalized[i], expected, name_of(norm.type));
     }
     for (size_t c = 0; c < channels; ++c) {
       reordered.push_back(normalized[row * channels + (norm.order.empty() ? c : static_cast<size_t>(norm.order[c]))]);
     }
   }
-  // In f16 the codes are those of the row before it is rounded, which only the levels can be compared on.
-  if (!norm.half) CHECK(codes == quantized(reordered, quantizer), "codes of %d channels, rms %d", static_cast<int>(channels), norm.rms);
+  // In 16 bits the codes are those of the row before it is rounded, which only the levels can be compared on.
+  if (norm.type != FloatType::kF32) return;
+  CHECK(codes == quantized(reordered, quantizer), "codes of %d channels, rms %d", static_cast<int>(channels), norm.rms);
 }
 
 template <class F>
 void for_norms(F f) {
   for_cases([&](Case& c) {
     for (const bool rms : {false, true}) {
-      for (const bool half : {false, true}) {
-        for (const bool with_options : {false, true}) f(NormCase(c, 3, rms, half, with_options));
+      for (const FloatType type : kFloatTypes) {
+        for (const bool with_options : {false, true}) f(NormCase(c, 3, rms, type, with_options));
       }
     }
   });
@@ -372,7 +356,7 @@ void test_norm_quantize() { for_norms(check_norm); }
 // Rows with a mean that is large beside their deviation keep their variance.
 void test_large_mean() {
   const Case c({256}, 8, -128, 127);
-  NormCase norm(c, 2, false, false, false);
+  NormCase norm(c, 2, false, FloatType::kF32, false);
   for (float& value : norm.x) value = 10000 + static_cast<float>(integer(-8, 8)) * 0.0625f;
   Bytes codes;
   Floats normalized, sum;
@@ -397,9 +381,9 @@ Bytes outputs_of_everything() {
     add_hard_values(x, c.quantizer);
     const int bits = c.quantizer.bits;
     Bytes codes(static_cast<size_t>(4 * bytes_of(c.channels(), bits)));
-    for (const bool half : {false, true}) {
-      const Halves halves = to_halves(x);
-      const FloatIn in = half ? FloatIn{halves.data(), true} : FloatIn{x.data(), false};
+    for (const FloatType type : kFloatTypes) {
+      const FloatTensor tensor(x, type);
+      const FloatIn in = tensor.in();
       quantize_clusters(in, 4, c.quantizer, codes.data(), serially);
       append(&all, codes);
       Floats scale(4), zero(4);
@@ -431,7 +415,7 @@ void backwards(size_t count, const std::function<void(size_t)>& body) {
 void test_many_rows() {
   const Case c({2048, 4096}, 4, -8, 7);
   for (const int64_t rows : {0, 1, 4, 9}) {
-    const NormCase norm(c, rows, false, false, true);
+    const NormCase norm(c, rows, false, FloatType::kF32, true);
     Bytes codes, codes_backwards;
     Floats normalized, sum;
     norm.run(&codes, &normalized, &sum, serially);
@@ -457,14 +441,54 @@ void test_halves() {
   }
 }
 
+void test_bf16() {
+  CHECK(bf16_to_float(0x3F80) == 1 && bf16_to_float(0xC040) == -3, "the upper half of a float");
+  CHECK(float_to_bf16(1 + 0x1p-8f) == 0x3F80 && float_to_bf16(1 + 0x3p-8f) == 0x3F82, "ties to even");
+  CHECK(float_to_bf16(1 + 0x1.02p-8f) == 0x3F81, "above half way");
+  CHECK(float_to_bf16(std::numeric_limits<float>::max()) == 0x7F80, "beyond the greatest");
+  CHECK(float_to_bf16(kDenormal) == 0 && float_to_bf16(0x1p-133f) == 1, "subnormals");
+  const uint32_t signaling = 0xFF800001;
+  float nan;
+  std::memcpy(&nan, &signaling, sizeof nan);
+  CHECK(float_to_bf16(nan) == 0xFFC0, "NaN becomes quiet");
+  for (uint32_t word = 0; word < 0x10000; ++word) {
+    const auto bits = static_cast<uint16_t>(word);
+    CHECK(float_to_bf16(bf16_to_float(bits)) == ((bits & 0x7FFF) > 0x7F80 ? (bits | 0x40) : bits), "there and back: %x", word);
+  }
+}
+
+// The rows of a level against the scalar functions: all words, and floats at and beside the ties between them.
+void test_words() {
+  const QuantizeKernels& k = quantize_kernels();
+  for (const FloatType type : {FloatType::kF16, FloatType::kBf16}) {
+    FloatTensor tensor(size_t{0x10000}, type);
+    for (size_t i = 0; i < tensor.words.size(); ++i) tensor.words[i] = static_cast<uint16_t>(i);
+    Floats widened(tensor.size());
+    k.widen(tensor.in(), 0, 0x10000, widened.data());
+    CHECK(same_bits(widened, tensor.values()), "%s to f32", name_of(type));
+    Floats values;
+    for (uint32_t upper = 0; upper < 0x10000; ++upper) {
+      for (const uint32_t lower : {0x0000, 0x0001, 0x1000, 0x7FFF, 0x8000, 0x8001, 0xFFFF}) {
+        const uint32_t bits = upper << 16 | lower;
+        std::memcpy(&values.emplace_back(), &bits, sizeof bits);
+      }
+    }
+    FloatTensor narrowed(values.size(), type);
+    k.narrow(values.data(), static_cast<int64_t>(values.size()), narrowed.out(), 0);
+    CHECK(narrowed.equal_bits(FloatTensor(values, type)), "f32 to %s", name_of(type));
+  }
+}
+
 }  // namespace
 
 int main() {
   test_halves();
+  test_bf16();
   Bytes scalar;
   for (const Level level : {Level::kScalar, Level::kAvx2, Level::kAvxVnni, Level::kAvx512Vnni}) {
     if (!supports(level)) continue;
     force(level);
+    test_words();
     test_quantize_clusters();
     test_ties();
     test_dequantize_clusters();

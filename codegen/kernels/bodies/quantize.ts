@@ -49,8 +49,7 @@ export function quantizeTokens(call: Call): Body {
 /** Layer normalization, or by the root of the mean square, with a reorder and quantization behind it. */
 export function normReorderQuantize(call: Call, rms: boolean): Body {
   const b = new BodyWriter();
-  const sum = call.input('residual') ? b.node('Add', ['x', 'residual'], {}, call.output('sum') ? 'sum' : 'total') : 'x';
-  const wide = cast(b, sum, 'f32');
+  const wide = call.input('residual') ? sumOf(b, call.output('sum') ? 'sum' : 'total') : cast(b, 'x', 'f32');
   const normalized = rms ? rmsNorm(b, wide) : layerNorm(b, wide, call.input('beta'));
   if (call.output('normalized')) b.node('CastLike', [normalized, 'x'], {}, 'normalized');
   const groups = clusters(b);
@@ -60,6 +59,12 @@ export function normReorderQuantize(call: Call, rms: boolean): Body {
   unrows(b, quantized(b, placed, perChannel(b, 'scale', groups), perChannel(b, 'zero', groups), bounds), 'x', 'codes');
   if (call.output('sum') && !call.input('residual')) b.node('Identity', ['x'], {}, 'sum');
   return { inputs: call.inputs, outputs: call.outputs, attributes: ['groups', 'qmin', 'qmax', 'epsilon'], nodes: b.nodes };
+}
+
+/** x + residual in f32, rounded to the type of x: few runtimes add bf16. */
+function sumOf(b: BodyWriter, as: string): string {
+  const sum = b.node('Add', [cast(b, 'x', 'f32'), cast(b, 'residual', 'f32')]);
+  return cast(b, b.node('CastLike', [sum, 'x'], {}, as), 'f32');
 }
 
 function layerNorm(b: BodyWriter, x: string, biased: boolean): string {

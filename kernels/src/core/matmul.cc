@@ -133,11 +133,7 @@ void weight_matmul(const WeightMatMul& product, const Parallel& parallel) {
   for_parts(product.rows, divide_up(kMoved, channels), parallel, [&](int64_t row, int64_t row_end) {
     for (; row < row_end; ++row) {
       float* to = x.get() + row * row_floats;
-      if (product.x.half) {
-        job.quantize->widen(static_cast<const uint16_t*>(product.x.data) + row * channels, channels, to);
-      } else {
-        std::copy_n(static_cast<const float*>(product.x.data) + row * channels, channels, to);
-      }
+      job.quantize->widen(product.x, row * channels, channels, to);
       std::fill(to + channels, to + row_floats, 0.0f);
     }
   });

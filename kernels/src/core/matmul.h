@@ -3,22 +3,13 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/float_type.h"
 #include "core/parallel.h"
 #include "core/quantizer.h"
 
 namespace qc {
 
 enum class Activation { kNone, kRelu, kGelu, kGeluTanh, kSilu };
-
-// A tensor at the float edge: f32, or f16 when `half`.
-struct FloatIn {
-  const void* data = nullptr;  // null: missing
-  bool half = false;
-};
-struct FloatOut {
-  void* data = nullptr;
-  bool half = false;
-};
 
 // w[k, n] of the packed weight, and what goes with it.
 struct Weight {

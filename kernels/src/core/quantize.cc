@@ -40,17 +40,19 @@ void for_rows(int64_t rows, int64_t channels, const Parallel& parallel, MakeBody
 class RowReader {
  public:
   RowReader(FloatIn in, int64_t channels, const QuantizeKernels& kernels)
-      : in_(in), channels_(channels), kernels_(kernels), widened_(in.data && in.half ? static_cast<size_t>(channels) : 0) {}
+      : in_(in), channels_(channels), kernels_(kernels), widened_(in.data && !is_f32() ? static_cast<size_t>(channels) : 0) {}
 
   // Null if the tensor is missing; valid until the next call.
   const float* row(int64_t row) {
     if (!in_.data) return nullptr;
-    if (!in_.half) return static_cast<const float*>(in_.data) + row * channels_;
-    kernels_.widen(static_cast<const uint16_t*>(in_.data) + row * channels_, channels_, widened_.data());
+    if (is_f32()) return static_cast<const float*>(in_.data) + row * channels_;
+    kernels_.widen(in_, row * channels_, channels_, widened_.data());
     return widened_.data();
   }
 
  private:
+  bool is_f32() const { return in_.type == FloatType::kF32; }
+
   FloatIn in_;
   int64_t channels_;
   const QuantizeKernels& kernels_;
@@ -58,9 +60,7 @@ class RowReader {
 };
 
 void write_row(FloatOut out, int64_t row, const float* values, int64_t channels, const QuantizeKernels& kernels) {
-  if (!out.data) return;
-  if (out.half) return kernels.narrow(values, channels, static_cast<uint16_t*>(out.data) + row * channels);
-  std::copy_n(values, channels, static_cast<float*>(out.data) + row * channels);
+  if (out.data) kernels.narrow(values, channels, out, row * channels);
 }
 
 Affine affine_of(const Quantizer& quantizer, size_t cluster) {
@@ -111,7 +111,7 @@ class NormRows {
         x_(norm.x, channels_, kernels),
         residual_(norm.residual, channels_, kernels),
         sum_(norm.residual.data ? static_cast<size_t>(channels_) : 0),
-        half_sum_(norm.residual.data && norm.x.half ? static_cast<size_t>(channels_) : 0),
+        rounded_sum_(norm.residual.data && norm.x.type != FloatType::kF32 ? static_cast<size_t>(channels_) : 0),
         normalized_(static_cast<size_t>(channels_)),
         reordered_(norm.order ? static_cast<size_t>(channels_) : 0) {}
 
@@ -135,9 +135,9 @@ class NormRows {
     const float* residual = residual_.row(row);
     if (!residual) return x;
     kernels_.add(x, residual, channels_, sum_.data());
-    if (norm_.x.half) {
-      kernels_.narrow(sum_.data(), channels_, half_sum_.data());
-      kernels_.widen(half_sum_.data(), channels_, sum_.data());
+    if (!rounded_sum_.empty()) {
+      kernels_.narrow(sum_.data(), channels_, {rounded_sum_.data(), norm_.x.type}, 0);
+      kernels_.widen({rounded_sum_.data(), norm_.x.type}, 0, channels_, sum_.data());
     }
     return sum_.data();
   }
@@ -155,7 +155,7 @@ class NormRows {
   int64_t channels_;
   RowReader x_, residual_;
   std::vector<float> sum_;
-  std::vector<uint16_t> half_sum_;
+  std::vector<uint16_t> rounded_sum_;
   std::vector<float> normalized_, reordered_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace qc {
@@ -7,6 +8,8 @@ namespace qc {
 // Clusters of channels: cluster g holds the channels from ends[g - 1], or 0, up to ends[g].
 struct Clusters {
   std::vector<int64_t> ends;
+  // For kernels on a GPU, in its memory: the ends in steps [G], then the cluster of each step [steps]. Null on the CPU.
+  std::shared_ptr<const int32_t> on_device = nullptr;
   int64_t channels() const { return ends.empty() ? 0 : ends.back(); }
   size_t count() const { return ends.size(); }
 };

@@ -7,11 +7,18 @@
 #include <cstdint>
 #include <cstring>
 
+// Kernels on a GPU include this file too.
+#ifdef __CUDACC__
+#define QC_FUNCTION __device__ inline
+#else
+#define QC_FUNCTION inline
+#endif
+
 namespace qc {
 namespace {
 
 // 2^-x for 0 <= x <= 126.
-inline float exp2_negative(float x) {
+QC_FUNCTION float exp2_negative(float x) {
   // Adding 1.5 * 2^23 rounds to an integer, which the low bits then hold.
   constexpr float kRound = 12582912.0f;
   const float shifted = kRound - x;
@@ -32,17 +39,17 @@ inline float exp2_negative(float x) {
   return result * power;
 }
 
-inline float magnitude_up_to(float limit, float x) {
+QC_FUNCTION float magnitude_up_to(float limit, float x) {
   const float magnitude = fabsf(x);
   return magnitude < limit ? magnitude : limit;
 }
 
 // NaN stays NaN.
-inline float relu(float x) { return x < 0.0f ? 0.0f : x; }
+QC_FUNCTION float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
 // x Phi(x) = relu(x) - |x| erfc(|x| / sqrt(2)) / 2. The polynomial is -log2(erfc(m / sqrt(2))) / m, fitted on 0 ... 6 so as to make the
 // greatest error of the tail least.
-inline float gelu(float x) {
+QC_FUNCTION float gelu(float x) {
   const float m = magnitude_up_to(6.0f, x);
   float exponent = -4.276836079952773e-06f;
   exponent = fmaf(exponent, m, 1.277733281312976e-05f);
@@ -55,10 +62,10 @@ inline float gelu(float x) {
 }
 
 // m / (1 + e^v), as m e^-v / (1 + e^-v), e^-v being given.
-inline float logistic_tail(float m, float power) { return m * power / (1.0f + power); }
+QC_FUNCTION float logistic_tail(float m, float power) { return m * power / (1.0f + power); }
 
 // x (1 + tanh(u)) / 2 = x / (1 + e^-2u), with u = sqrt(2 / pi) (x + 0.044715 x^3).
-inline float gelu_tanh(float x) {
+QC_FUNCTION float gelu_tanh(float x) {
   constexpr float kTwiceRootLog2E = 2.302208198f;  // 2 sqrt(2 / pi) log2(e)
   const float m = magnitude_up_to(6.0f, x);
   const float exponent = kTwiceRootLog2E * m * fmaf(0.044715f, m * m, 1.0f);
@@ -66,7 +73,7 @@ inline float gelu_tanh(float x) {
 }
 
 // x / (1 + e^-x)
-inline float silu(float x) {
+QC_FUNCTION float silu(float x) {
   constexpr float kLog2E = 1.442695041f;
   const float m = magnitude_up_to(24.0f, x);
   return relu(x) - logistic_tail(m, exp2_negative(m * kLog2E));

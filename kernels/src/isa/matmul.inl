@@ -337,23 +337,6 @@ RowsKernel rows_kernel(const Pair& pair, int code_bits, int64_t rows) {
   return rows_kernel<V, 8, 255>(code_bits, rows);
 }
 
-// 32 values at the most, as f32.
-inline void load_edge(const FloatIn& from, int64_t at, int64_t count, const QuantizeKernels& convert, float* to) {
-  if (from.half) {
-    convert.widen(static_cast<const uint16_t*>(from.data) + at, count, to);
-  } else {
-    std::memcpy(to, static_cast<const float*>(from.data) + at, static_cast<size_t>(count) * sizeof(float));
-  }
-}
-
-inline void store_edge(const float* from, const FloatOut& to, int64_t at, int64_t count, const QuantizeKernels& convert) {
-  if (to.half) {
-    convert.narrow(from, count, static_cast<uint16_t*>(to.data) + at);
-  } else {
-    std::memcpy(static_cast<float*>(to.data) + at, from, static_cast<size_t>(count) * sizeof(float));
-  }
-}
-
 template <float (*kFunction)(float)>
 inline void apply(float* y) {
   for (int i = 0; i < kPair; ++i) y[i] = kFunction(y[i]);
@@ -378,7 +361,7 @@ struct Epilogue {
 
   Epilogue(const ClusterJob& job, const Pair& pair) : job(job), pair(pair) {
     const ClusterMatMul& product = *job.product;
-    if (product.bias.data) load_edge(product.bias, pair.column, pair.count, *job.quantize, bias);
+    if (product.bias.data) job.quantize->widen(product.bias, pair.column, pair.count, bias);
     if (product.offset) std::memcpy(offset, product.offset + pair.column, static_cast<size_t>(pair.count) * sizeof(float));
   }
 
@@ -391,7 +374,7 @@ struct Epilogue {
     activate(product.activation, y);
     if (product.multiplier.data) {
       float multiplier[kPair] = {};
-      load_edge(product.multiplier, at, pair.count, *job.quantize, multiplier);
+      job.quantize->widen(product.multiplier, at, pair.count, multiplier);
       for (int i = 0; i < kPair; ++i) y[i] *= multiplier[i];
     }
     if (product.requantize) {
@@ -400,7 +383,7 @@ struct Epilogue {
       const int64_t row_bytes = steps_of(product.weight.columns) * step_bytes;
       job.quantize->quantize(y, pair.count, job.out_affines[index], product.out_codes + row * row_bytes + index * step_bytes);
     } else {
-      store_edge(y, product.y, at, pair.count, *job.quantize);
+      job.quantize->narrow(y, pair.count, product.y, at);
     }
   }
 };
@@ -585,11 +568,11 @@ void multiply_weight(const WeightJob& job, const Block& block) {
       multiply_weight_rows<V, kBits>(job, pair, block, sums, totals);
     }
     float bias[kPair] = {};
-    if (product.bias.data) load_edge(product.bias, pair.column, pair.count, *job.quantize, bias);
+    if (product.bias.data) job.quantize->widen(product.bias, pair.column, pair.count, bias);
     for (int64_t r = 0; r < rows; ++r) {
       float* y = totals + r * kPair;
       for (int i = 0; i < kPair; ++i) y[i] += bias[i];
-      store_edge(y, product.y, (row + r) * product.weight.columns + pair.column, pair.count, *job.quantize);
+      job.quantize->narrow(y, pair.count, product.y, (row + r) * product.weight.columns + pair.column);
     }
   }
 }

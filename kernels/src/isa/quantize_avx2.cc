@@ -16,6 +16,7 @@ struct Lanes {
   static Lanes all(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
   static Lanes load(const float* x) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)}; }
   static Lanes from_halves(const uint16_t* x) { return {load_halves(x), load_halves(x + 8)}; }
+  static Lanes from_bf16(const uint16_t* x) { return {load_bf16(x), load_bf16(x + 8)}; }
   static Lanes from_bytes(const uint8_t* x) { return {load_bytes(x), load_bytes(x + 8)}; }
   void store(float* y) const {
     _mm256_storeu_ps(y, low);
@@ -24,6 +25,10 @@ struct Lanes {
   void to_halves(uint16_t* y) const {
     store_halves(low, y);
     store_halves(high, y + 8);
+  }
+  void to_bf16(uint16_t* y) const {
+    store_bf16(low, y);
+    store_bf16(high, y + 8);
   }
   void to_bytes(uint8_t* y) const { store_bytes(low, high, y); }
   Lanes min(Lanes b) const { return {_mm256_min_ps(low, b.low), _mm256_min_ps(high, b.high)}; }

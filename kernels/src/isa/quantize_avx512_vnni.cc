@@ -16,11 +16,16 @@ struct Lanes {
   static Lanes all(float value) { return {_mm512_set1_ps(value)}; }
   static Lanes load(const float* x) { return {_mm512_loadu_ps(x)}; }
   static Lanes from_halves(const uint16_t* x) { return joined(load_halves(x), load_halves(x + 8)); }
+  static Lanes from_bf16(const uint16_t* x) { return joined(load_bf16(x), load_bf16(x + 8)); }
   static Lanes from_bytes(const uint8_t* x) { return joined(load_bytes(x), load_bytes(x + 8)); }
   void store(float* y) const { _mm512_storeu_ps(y, values); }
   void to_halves(uint16_t* y) const {
     store_halves(low(), y);
     store_halves(high(), y + 8);
+  }
+  void to_bf16(uint16_t* y) const {
+    store_bf16(low(), y);
+    store_bf16(high(), y + 8);
   }
   void to_bytes(uint8_t* y) const { store_bytes(low(), high(), y); }
   Lanes min(Lanes b) const { return {_mm512_min_ps(values, b.values)}; }

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/float_type.h"
+
 namespace qc {
 
 // What the channels of one cluster share.
@@ -14,9 +16,9 @@ struct Affine {
 };
 
 struct QuantizeKernels {
-  // f16 to f32 and back.
-  void (*widen)(const uint16_t* x, int64_t count, float* y);
-  void (*narrow)(const float* x, int64_t count, uint16_t* y);
+  // Values of a tensor from an index on, as f32, and back.
+  void (*widen)(const FloatIn& x, int64_t at, int64_t count, float* y);
+  void (*narrow)(const float* x, int64_t count, const FloatOut& y, int64_t at);
   // codes [bytes_of(count, bits)]
   void (*quantize)(const float* x, int64_t count, const Affine& affine, uint8_t* codes);
   void (*dequantize)(const uint8_t* codes, int64_t count, const Affine& affine, float* y);

@@ -45,22 +45,44 @@ float reduce(Lanes lanes, F f) {
 
 float plus(float a, float b) { return a + b; }
 
-void widen(const uint16_t* x, int64_t count, float* y) {
+// `from` makes lanes of 16 values of 16 bits.
+template <class F>
+void widen_words(const uint16_t* x, int64_t count, float* y, F from) {
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) Lanes::from_halves(x + i).store(y + i);
+  for (; i + kLanes <= count; i += kLanes) from(x + i).store(y + i);
   if (i == count) return;
   uint16_t padded[kLanes] = {};
   std::memcpy(padded, x + i, static_cast<size_t>(count - i) * sizeof(uint16_t));
-  store_first(Lanes::from_halves(padded), count - i, y + i);
+  store_first(from(padded), count - i, y + i);
 }
 
-void narrow(const float* x, int64_t count, uint16_t* y) {
+void widen(const FloatIn& x, int64_t at, int64_t count, float* y) {
+  const auto* words = static_cast<const uint16_t*>(x.data) + at;
+  switch (x.type) {
+    case FloatType::kF32: std::memcpy(y, static_cast<const float*>(x.data) + at, static_cast<size_t>(count) * sizeof(float)); return;
+    case FloatType::kF16: return widen_words(words, count, y, [](const uint16_t* from) { return Lanes::from_halves(from); });
+    case FloatType::kBf16: return widen_words(words, count, y, [](const uint16_t* from) { return Lanes::from_bf16(from); });
+  }
+}
+
+// `to` makes 16 values of 16 bits of lanes.
+template <class F>
+void narrow_words(const float* x, int64_t count, uint16_t* y, F to) {
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) Lanes::load(x + i).to_halves(y + i);
+  for (; i + kLanes <= count; i += kLanes) to(Lanes::load(x + i), y + i);
   if (i == count) return;
   uint16_t padded[kLanes];
-  load_first(x + i, count - i, 0).to_halves(padded);
+  to(load_first(x + i, count - i, 0), padded);
   std::memcpy(y + i, padded, static_cast<size_t>(count - i) * sizeof(uint16_t));
+}
+
+void narrow(const float* x, int64_t count, const FloatOut& y, int64_t at) {
+  auto* words = static_cast<uint16_t*>(y.data) + at;
+  switch (y.type) {
+    case FloatType::kF32: std::memcpy(static_cast<float*>(y.data) + at, x, static_cast<size_t>(count) * sizeof(float)); return;
+    case FloatType::kF16: return narrow_words(x, count, words, [](const Lanes& lanes, uint16_t* to) { lanes.to_halves(to); });
+    case FloatType::kBf16: return narrow_words(x, count, words, [](const Lanes& lanes, uint16_t* to) { lanes.to_bf16(to); });
+  }
 }
 
 struct StoredRange {

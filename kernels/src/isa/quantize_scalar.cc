@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/bf16.h"
 #include "core/half.h"
 #include "core/layout.h"
 #include "core/pack.h"
@@ -28,12 +29,18 @@ struct Lanes {
   static Lanes from_halves(const uint16_t* x) {
     return of([=](int i) { return half_to_float(x[i]); });
   }
+  static Lanes from_bf16(const uint16_t* x) {
+    return of([=](int i) { return bf16_to_float(x[i]); });
+  }
   static Lanes from_bytes(const uint8_t* x) {
     return of([=](int i) { return static_cast<float>(x[i]); });
   }
   void store(float* y) const { std::memcpy(y, values, sizeof values); }
   void to_halves(uint16_t* y) const {
     for (int i = 0; i < 16; ++i) y[i] = float_to_half(values[i]);
+  }
+  void to_bf16(uint16_t* y) const {
+    for (int i = 0; i < 16; ++i) y[i] = float_to_bf16(values[i]);
   }
   // Of integers from 0 to 255.
   void to_bytes(uint8_t* y) const {

@@ -6,6 +6,21 @@
 #include "ort/error.h"
 
 namespace qc {
+namespace {
+
+// What Clusters::on_device has.
+std::vector<int32_t> step_table(const Clusters& clusters, const std::string& attribute) {
+  if (clusters.channels() > std::numeric_limits<int32_t>::max()) reject(attribute, " add up to ", clusters.channels());
+  std::vector<int32_t> table;
+  for (const int64_t end : clusters.ends) table.push_back(static_cast<int32_t>(steps_of(end)));
+  int64_t step = 0;
+  for (size_t g = 0; g < clusters.count(); ++g) {
+    for (; step < steps_of(clusters.ends[g]); ++step) table.push_back(static_cast<int32_t>(g));
+  }
+  return table;
+}
+
+}  // namespace
 
 Clusters read_clusters(const ort::Info& info, const std::string& attribute) {
   const std::vector<int64_t> sizes = info.integers(attribute);
@@ -19,6 +34,7 @@ Clusters read_clusters(const ort::Info& info, const std::string& attribute) {
     if (!last && sizes[g] % kStep != 0) reject(attribute, "[", g, "] is ", sizes[g], ", all but the last must be multiples of ", kStep);
     clusters.ends.push_back(end += sizes[g]);
   }
+  if (const ort::DeviceMemory* memory = info.provider().memory) clusters.on_device = memory->upload(step_table(clusters, attribute));
   return clusters;
 }
 

@@ -80,8 +80,8 @@ class ClusterMatMulKernel : public ort::Kernel {
   void run(const ort::Context& context) const override {
     ort::Shape shape;
     ClusterMatMul product = product_.bind(context, &shape);
-    product.y = {context.output("y", shape).data, product.bias.half};
-    cluster_matmul(product, context.parallel());
+    product.y = {context.output("y", shape).data, product.bias.type};
+    context.device().cluster_matmul(product);
   }
 
  private:
@@ -101,7 +101,7 @@ class ClusterMatMulQuantizeKernel : public ort::Kernel {
     const Quantizer quantizer = affine_.quantizer(context, range_.qmin, range_.qmax);
     product.requantize = &quantizer;
     product.out_codes = context.output("out_codes", shape.with_last(bytes_of(channels, quantizer.bits))).as<uint8_t>();
-    cluster_matmul(product, context.parallel());
+    context.device().cluster_matmul(product);
   }
 
  private:

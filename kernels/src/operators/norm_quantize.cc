@@ -15,7 +15,7 @@ class NormReorderQuantize : public ort::Kernel {
   NormReorderQuantize(const ort::Info& info, bool rms)
       : rms_(rms), affine_(info, ""), range_(read_code_range(info, "", affine_.bits())), epsilon_(info.number("epsilon")) {
     if (!(epsilon_ >= 0) || std::isinf(epsilon_)) reject("epsilon is ", epsilon_, ", it must be finite and not negative");
-    if (info.constant("order").present) check_order(info.constant("order"));
+    info.check_constant("order", [this](const ort::Tensor& order) { check_order(order); });
   }
 
   void run(const ort::Context& context) const override {
@@ -30,16 +30,16 @@ class NormReorderQuantize : public ort::Kernel {
     const Quantizer quantizer = affine_.quantizer(context, range_.qmin, range_.qmax);
     const ort::Output codes = context.output("codes", x.shape.with_last(bytes_of(channels, affine_.bits())));
     const ort::Output normalized = context.output("normalized", x.shape), sum = context.output("sum", x.shape);
-    const bool half = x.floats().half;
-    norm_quantize({rms_, epsilon_, x.shape.rows(), x.floats(), residual.floats(), gamma.floats(), beta.floats(), order.as<int32_t>(),
-                   quantizer, codes.as<uint8_t>(), {normalized.data, half}, {sum.data, half}},
-                  context.parallel());
+    const FloatType type = x.floats().type;
+    context.device().norm_quantize({rms_, epsilon_, x.shape.rows(), x.floats(), residual.floats(), gamma.floats(), beta.floats(),
+                                    order.as<int32_t>(), quantizer, codes.as<uint8_t>(), {normalized.data, type}, {sum.data, type}});
   }
 
  private:
   void check_order(const ort::Tensor& order) const {
     const int64_t channels = affine_.clusters().channels();
     require_shape(order, {channels});
+    if (!order.on_host) return;
     for (int64_t c = 0; c < channels; ++c) {
       const int32_t from = order.as<int32_t>()[c];
       if (from < 0 || from >= channels) reject("order[", c, "] is ", from, ", there are ", channels, " channels");

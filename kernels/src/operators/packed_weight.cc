@@ -9,9 +9,10 @@
 namespace qc {
 
 PackedWeight::PackedWeight(const ort::Info& info, int bits) : bits_(bits), clusters_(read_clusters(info, "groups")) {
+  info.check_constant("scale", [this](const ort::Tensor& scale) { check_scale(scale); });
+  info.check_constant("zero", [this](const ort::Tensor& zero) { check_zero(zero); });
   const ort::Tensor& scale = info.constant("scale");
   if (!scale.present) return;
-  check_scale(scale);
   if (info.constant("weight").present) check_weight(info.constant("weight"), scale.shape[1]);
   if (info.constant("zero").present) require_shape(info.constant("zero"), scale.shape);
 }
@@ -20,18 +21,34 @@ Weight PackedWeight::weight(const ort::Context& context) const {
   const ort::Tensor weight = context.input("weight"), scale = context.input("scale"), zero = context.input("zero");
   if (!scale.constant) check_scale(scale);
   check_weight(weight, scale.shape[1]);
+  if (zero.present && !zero.constant) check_zero(zero);
   if (zero.present) require_shape(zero, scale.shape);
   return {weight.as<uint8_t>(), bits_, clusters_, scale.shape[1], scale.as<float>(), zero.as<int8_t>()};
 }
 
 void PackedWeight::check_scale(const ort::Tensor& scale) const {
-  const auto groups = static_cast<int64_t>(clusters_.count());
-  if (scale.shape.rank() != 2 || scale.shape[0] != groups) {
-    reject("scale has shape ", scale.shape.text(), ", it should be [", groups, ", columns]");
-  }
-  for (int64_t i = 0; i < groups * scale.shape[1]; ++i) {
+  require_table(scale);
+  if (!scale.on_host) return;
+  for (int64_t i = 0; i < scale.shape.size(); ++i) {
     if (!std::isfinite(scale.as<float>()[i])) reject("scale[", i / scale.shape[1], ", ", i % scale.shape[1], "] is not finite");
   }
+}
+
+void PackedWeight::check_zero(const ort::Tensor& zero) const {
+  require_table(zero);
+  if (!zero.on_host) return;
+  for (int64_t i = 0; i < zero.shape.size(); ++i) {
+    const int value = zero.as<int8_t>()[i];
+    if (value >= -lift(bits_) && value < lift(bits_)) continue;
+    reject("zero[", i / zero.shape[1], ", ", i % zero.shape[1], "] is ", value, ", which is not a code of ", bits_, " bits");
+  }
+}
+
+// [G, columns]
+void PackedWeight::require_table(const ort::Tensor& table) const {
+  const auto groups = static_cast<int64_t>(clusters_.count());
+  if (table.shape.rank() == 2 && table.shape[0] == groups) return;
+  reject(table.name, " has shape ", table.shape.text(), ", it should be [", groups, ", columns]");
 }
 
 void PackedWeight::check_weight(const ort::Tensor& weight, int64_t columns) const {

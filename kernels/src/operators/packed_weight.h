@@ -15,6 +15,8 @@ class PackedWeight {
 
  private:
   void check_scale(const ort::Tensor& scale) const;
+  void check_zero(const ort::Tensor& zero) const;
+  void require_table(const ort::Tensor& table) const;
   void check_weight(const ort::Tensor& weight, int64_t columns) const;
 
   int bits_;

@@ -18,7 +18,7 @@ class QuantizeClusters : public ort::Kernel {
     const int64_t bytes = bytes_of(affine_.clusters().channels(), affine_.bits());
     const ort::Output codes = context.output("codes", x.shape.with_last(bytes));
     const Quantizer quantizer = affine_.quantizer(context, range_.qmin, range_.qmax);
-    quantize_clusters(x.floats(), x.shape.rows(), quantizer, codes.as<uint8_t>(), context.parallel());
+    context.device().quantize_clusters(x.floats(), x.shape.rows(), quantizer, codes.as<uint8_t>());
   }
 
  private:
@@ -37,7 +37,7 @@ class DequantizeClusters : public ort::Kernel {
     const ort::Output y = context.output("y", codes.shape.with_last(channels));
     // Codes are not clipped on the way back.
     const Quantizer quantizer = affine_.quantizer(context, 0, 0);
-    dequantize_clusters(codes.as<uint8_t>(), codes.shape.rows(), quantizer, y.as<float>(), context.parallel());
+    context.device().dequantize_clusters(codes.as<uint8_t>(), codes.shape.rows(), quantizer, y.as<float>());
   }
 
  private:

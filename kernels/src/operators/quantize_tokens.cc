@@ -24,8 +24,8 @@ class QuantizeTokens : public ort::Kernel {
     const ort::Output scale = context.output("scale", per_row), zero = context.output("zero", per_row);
     if (zero.present && symmetric_) reject("the output zero must be left out when symmetric is 1");
     if (!zero.present && !symmetric_) reject("the output zero is missing, which needs symmetric to be 1");
-    quantize_tokens(x.floats(), x.shape.rows(), {channels, bits_, range_.qmin, range_.qmax}, codes.as<uint8_t>(), scale.as<float>(),
-                    zero.as<float>(), context.parallel());
+    const TokenQuantizer quantizer = {channels, bits_, range_.qmin, range_.qmax};
+    context.device().quantize_tokens(x.floats(), x.shape.rows(), quantizer, codes.as<uint8_t>(), scale.as<float>(), zero.as<float>());
   }
 
  private:

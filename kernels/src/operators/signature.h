@@ -4,7 +4,7 @@
 
 namespace qc {
 
-// kT: the type parameter of the operator, f32 or f16.
+// kT: the type parameter of the operator, f32, f16 or bf16.
 enum class Element { kT, kF32, kU8, kI8, kI32 };
 
 struct Port {

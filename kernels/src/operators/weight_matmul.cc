@@ -14,7 +14,7 @@ class WeightMatMulKernel : public ort::Kernel {
     const Weight weight = weight_.weight(context);
     if (bias.present) require_shape(bias, {weight.columns});
     const ort::Output y = context.output("y", x.shape.with_last(weight.columns));
-    weight_matmul({x.shape.rows(), x.floats(), weight, bias.floats(), {y.data, x.floats().half}}, context.parallel());
+    context.device().weight_matmul({x.shape.rows(), x.floats(), weight, bias.floats(), {y.data, x.floats().type}});
   }
 
  private:

@@ -23,6 +23,7 @@ enum ONNXTensorElementDataType {
   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8 = 3,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 = 6,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16 = 10,
+  ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16 = 16,
 };
 
 enum OrtMemType { OrtMemTypeDefault = 0 };
@@ -61,7 +62,9 @@ struct OrtApi {
   OrtStatus* (*AddSessionConfigEntry)(OrtSessionOptions* options, const char* key, const char* value) noexcept;
   void* slots_131_to_162[32];
   OrtStatus* (*KernelInfoGetAttributeArray_int64)(const OrtKernelInfo* info, const char* name, int64_t* out, size_t* size) noexcept;
-  void* slots_164_to_227[64];
+  void* slots_164_to_192[29];
+  OrtStatus* (*KernelContext_GetGPUComputeStream)(const OrtKernelContext* context, void** out) noexcept;
+  void* slots_194_to_227[34];
   OrtStatus* (*RegisterCustomOpsLibrary_V2)(OrtSessionOptions* options, const char* path) noexcept;
   void* slot_229;
   OrtStatus* (*KernelInfo_GetInputCount)(const OrtKernelInfo* info, size_t* out) noexcept;

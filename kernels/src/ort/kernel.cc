@@ -1,19 +1,12 @@
 #include "ort/kernel.h"
 
 #include <exception>
-#include <mutex>
 
 #include "ort/error.h"
+#include "ort/status.h"
 
 namespace qc::ort {
 namespace {
-
-void check(const OrtApi& api, OrtStatus* status) {
-  if (!status) return;
-  const std::string message = api.GetErrorMessage(status);
-  api.ReleaseStatus(status);
-  throw Error(message);
-}
 
 // The index of a port, or the count of ports if there is none of this name.
 size_t index_of(const Ports& ports, std::string_view name) {
@@ -22,9 +15,10 @@ size_t index_of(const Ports& ports, std::string_view name) {
   return index;
 }
 
-Tensor read_tensor(const OrtApi& api, const char* name, const OrtValue* value) {
+Tensor read_tensor(const OrtApi& api, const Provider& provider, const char* name, const OrtValue* value) {
   Tensor tensor;
   tensor.name = name;
+  tensor.on_host = !provider.memory;
   if (!value) return tensor;
   OrtTensorTypeAndShapeInfo* raw;
   check(api, api.GetTensorTypeAndShape(value, &raw));
@@ -58,7 +52,8 @@ OrtStatus* guarded(const OrtApi& api, const std::string& title, F f) noexcept {
 
 }  // namespace
 
-Info::Info(const OrtApi& api, const OrtKernelInfo* info, const Signature& signature) : api_(api), info_(info), signature_(signature) {
+Info::Info(const OrtApi& api, const OrtKernelInfo* info, const Signature& signature, const Provider& provider)
+    : api_(api), info_(info), signature_(signature), provider_(provider) {
   for (size_t i = 0; i < signature.inputs.count; ++i) constants_.push_back(read_constant(i));
 }
 
@@ -69,12 +64,24 @@ Tensor Info::read_constant(size_t index) const {
   int is_constant = 0;
   const OrtValue* value = nullptr;
   if (index < count) check(api_, api_.KernelInfoGetConstantInput_tensor(info_, index, &is_constant, &value));
-  Tensor tensor = read_tensor(api_, name, is_constant ? value : nullptr);
+  Tensor tensor = read_tensor(api_, provider_, name, is_constant ? value : nullptr);
   tensor.constant = tensor.present;
   return tensor;
 }
 
 const Tensor& Info::constant(std::string_view input) const { return constants_.at(index_of(signature_.inputs, input)); }
+
+void Info::check_constant(std::string_view input, const std::function<void(const Tensor&)>& check) const {
+  Tensor tensor = constant(input);
+  if (!tensor.present) return;
+  std::vector<uint8_t> copy(tensor.on_host ? 0 : tensor.bytes());
+  if (!tensor.on_host) {
+    provider_.memory->download(tensor.data, copy.size(), copy.data());
+    tensor.data = copy.data();
+    tensor.on_host = true;
+  }
+  check(tensor);
+}
 
 void Info::check_read(const std::string& attribute, OrtStatus* status) const {
   if (!status) return;
@@ -128,7 +135,7 @@ Tensor Context::input(std::string_view name) const {
   check(node_.api, node_.api.KernelContext_GetInputCount(context_, &count));
   const OrtValue* value = nullptr;
   if (index < count) check(node_.api, node_.api.KernelContext_GetInput(context_, index, &value));
-  return read_tensor(node_.api, inputs.list[index].name, value);
+  return read_tensor(node_.api, node_.provider, inputs.list[index].name, value);
 }
 
 Output Context::output(std::string_view name, const Shape& shape) const {
@@ -142,36 +149,6 @@ Output Context::output(std::string_view name, const Shape& shape) const {
   output.present = true;
   check(node_.api, node_.api.GetTensorMutableData(value, &output.data));
   return output;
-}
-
-namespace {
-
-// A loop on the threads of the runtime, which must not see exceptions: the first one is kept.
-struct Loop {
-  const std::function<void(size_t)>& body;
-  std::mutex mutex = {};
-  std::exception_ptr error = nullptr;
-
-  static void step(void* loop, size_t i) noexcept { static_cast<Loop*>(loop)->step(i); }
-  void step(size_t i) noexcept {
-    try {
-      body(i);
-    } catch (...) {
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (!error) error = std::current_exception();
-    }
-  }
-};
-
-}  // namespace
-
-Parallel Context::parallel() const {
-  return [this](size_t count, const std::function<void(size_t)>& body) {
-    if (count <= 1) return serially(count, body);
-    Loop loop{body};
-    check(node_.api, node_.api.KernelContext_ParallelFor(context_, Loop::step, count, 0, &loop));
-    if (loop.error) std::rethrow_exception(loop.error);
-  };
 }
 
 ONNXTensorElementDataType CustomOp::type_of(const Port& port) const {
@@ -199,24 +176,27 @@ OrtStatus* create_kernel(const OrtCustomOp* op, const OrtApi* api, const OrtKern
   const CustomOp& custom = self(op);
   std::string title = custom.signature.name;
   return guarded(*api, title, [&] {
-    const Info info(*api, raw, custom.signature);
+    const Info info(*api, raw, custom.signature, custom.provider);
     title += " '" + info.node_name() + "'";
-    *kernel = new Node{*api, custom.signature, title, info.constants(), custom.factory(info)};
+    *kernel = new Node{*api, custom.signature, custom.provider, title, info.constants(), custom.factory(info)};
   });
 }
 
 OrtStatus* run_kernel(void* kernel, OrtKernelContext* context) {
   const Node& node = *static_cast<const Node*>(kernel);
-  return guarded(node.api, node.title, [&] { node.kernel->run(Context(node, context)); });
+  return guarded(node.api, node.title, [&] {
+    const std::unique_ptr<Device> device = node.provider.device(node.api, context);
+    node.kernel->run(Context(node, context, *device));
+  });
 }
 
 }  // namespace
 
-CustomOp::CustomOp(const Signature& signature, Factory factory, ONNXTensorElementDataType type_parameter)
-    : OrtCustomOp{}, signature(signature), factory(factory), type_parameter(type_parameter) {
+CustomOp::CustomOp(const Signature& signature, Factory factory, const Provider& provider, ONNXTensorElementDataType type_parameter)
+    : OrtCustomOp{}, signature(signature), factory(factory), provider(provider), type_parameter(type_parameter) {
   version = kApiVersion;
   GetName = [](const OrtCustomOp* op) { return self(op).signature.name; };
-  GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
+  GetExecutionProviderType = [](const OrtCustomOp* op) { return self(op).provider.name; };
   GetInputTypeCount = [](const OrtCustomOp* op) { return self(op).signature.inputs.count; };
   GetInputType = [](const OrtCustomOp* op, size_t index) { return self(op).type_of(input_of(op, index)); };
   GetInputCharacteristic = [](const OrtCustomOp* op, size_t index) { return characteristic(input_of(op, index)); };

@@ -5,7 +5,7 @@
 #include <initializer_list>
 #include <string>
 
-#include "core/matmul.h"
+#include "core/float_type.h"
 #include "ort/abi.h"
 
 namespace qc::ort {
@@ -24,6 +24,8 @@ class Shape {
   int64_t operator[](size_t axis) const { return dims_[axis]; }
   bool operator==(const Shape& other) const;
 
+  // The product of all dimensions.
+  int64_t size() const;
   // The last dimension, and the product of all others; of rank 1 or more.
   int64_t last() const { return dims_[rank_ - 1]; }
   int64_t rows() const;
@@ -43,6 +45,8 @@ struct Tensor {
   bool present = false;
   // Constants stay where they are as long as the kernel lives.
   bool constant = false;
+  // Whether the host can read its values.
+  bool on_host = true;
   ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
   Shape shape;
   const void* data = nullptr;
@@ -51,7 +55,8 @@ struct Tensor {
   const T* as() const {
     return static_cast<const T*>(data);
   }
-  FloatIn floats() const { return {data, type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16}; }
+  FloatIn floats() const;
+  size_t bytes() const;
 };
 
 // Throw an Error that names the tensor.
