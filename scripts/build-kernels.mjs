@@ -1,6 +1,7 @@
 /**
  * Builds kernels/build/libqc_kernels.so, the operators of docs/operators.md for ONNX Runtime, and kernels/build/qc_loader.node; or the
- * presets of kernels/CMakePresets.json that are named (test, debug-sanitize), and runs their tests.
+ * presets of kernels/CMakePresets.json that are named, and runs the tests of those that have some. The preset `cuda` makes
+ * kernels/build-cuda/libqc_kernels_cuda.so, and is skipped where there is no compiler for it.
  * Needs cmake and g++. Headers of ONNX Runtime are those of ONNXRUNTIME_ROOT, else those that a Go module carries, where go is installed;
  * without any, the library's own declaration of the ABI serves.
  */
@@ -9,6 +10,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findNvcc } from './find-nvcc.mjs';
 
 const kernels = fileURLToPath(new URL('../kernels/', import.meta.url));
 const header = 'onnxruntime_c_api.h';
@@ -52,6 +54,21 @@ function foundInGoModule() {
   return existsSync(join(Dir, header)) ? Dir : null;
 }
 
+/**
+ * What a preset needs beside the rest, null if it cannot be built here.
+ * @param {string} preset
+ */
+function flagsOf(preset) {
+  if (preset !== 'cuda') return [];
+  const found = findNvcc();
+  if ('missing' in found) {
+    console.log(`build:kernels: cuda is skipped: ${found.missing}`);
+    return null;
+  }
+  console.log(`nvcc: ${found.nvcc}`);
+  return [`-DCMAKE_CUDA_COMPILER=${found.nvcc}`, `-DCMAKE_CUDA_HOST_COMPILER=${compiler}`];
+}
+
 const presets = process.argv.length > 2 ? process.argv.slice(2) : ['release'];
 const compiler = process.env['CXX'] ?? 'g++';
 for (const tool of ['cmake', compiler]) {
@@ -63,7 +80,9 @@ const folder = root ? foundBelow(root) : foundInGoModule();
 console.log(folder ? `headers of ONNX Runtime: ${folder}` : 'headers of ONNX Runtime: none, building with our declarations');
 
 for (const preset of presets) {
-  run('cmake', ['--preset', preset, `-DCMAKE_CXX_COMPILER=${compiler}`, `-DONNXRUNTIME_ROOT=${folder ?? ''}`]);
+  const flags = flagsOf(preset);
+  if (flags === null) continue;
+  run('cmake', ['--preset', preset, `-DCMAKE_CXX_COMPILER=${compiler}`, `-DONNXRUNTIME_ROOT=${folder ?? ''}`, ...flags]);
   run('cmake', ['--build', '--preset', preset, '--parallel', String(availableParallelism())]);
-  if (preset !== 'release') run('ctest', ['--preset', preset]);
+  if (!['release', 'cuda'].includes(preset)) run('ctest', ['--preset', preset]);
 }

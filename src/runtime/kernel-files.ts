@@ -6,6 +6,8 @@ import { fail } from '../../ir/diagnostics.ts';
 export interface KernelFiles {
   readonly library: string;
   readonly loader: string;
+  /** The library for sessions on CUDA, which has the kernels of the CPU too; null when it is not built, or when one was asked for. */
+  readonly cuda: string | null;
 }
 
 /** What the search depends on. */
@@ -31,7 +33,8 @@ export function findKernelFiles({ wish, platform, root }: Surroundings): KernelF
   const asked = wish !== undefined && wish !== '';
   const library = asked ? resolve(wish) : join(root, 'kernels/build/libqc_kernels.so');
   const loader = join(dirname(library), 'qc_loader.node');
-  if (existsSync(library) && existsSync(loader)) return { library, loader };
+  const cuda = join(root, 'kernels/build-cuda/libqc_kernels_cuda.so');
+  if (existsSync(library) && existsSync(loader)) return { library, loader, cuda: asked || !existsSync(cuda) ? null : cuda };
   if (!asked && !existsSync(library)) return notBuilt;
   const missing = existsSync(library) ? loader : library;
   return fail('QC5004', `${missing} is not there${asked ? ` (QC_KERNELS=${wish})` : ''}`, undefined, { hint: howToBuild });

@@ -2,7 +2,7 @@ import { readModel } from '../../codegen/index.ts';
 import { isKernel } from '../../codegen/kernels/bodies/index.ts';
 import { QcError } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
-import { openKernels, type KernelSessionOptions } from './kernels.ts';
+import { openKernels, type KernelSessionOptions, type SessionProviders } from './kernels.ts';
 
 /** How the operators of a model that the library has are computed. */
 export interface KernelUse {
@@ -24,12 +24,16 @@ export interface SessionExtras {
 }
 
 /** What to say of a model with this many such operators, and the session options for it. A model without any needs no library. */
-export function kernelUse(operators: number, choice: KernelChoice): { use: KernelUse | null; options: SessionExtras } {
+export function kernelUse(
+  operators: number,
+  choice: KernelChoice,
+  providers: SessionProviders = {},
+): { use: KernelUse | null; options: SessionExtras } {
   // Also when it is not needed: it must come before onnxruntime-node, and the next model may need it.
   const kernels = openKernels();
   if (operators === 0) return { use: null, options: { extra: exactBytes } };
   if (choice === 'off') return { use: { operators, level: null }, options: { extra: exactBytes } };
-  return { use: { operators, level: kernels.level }, options: { extra: { ...exactBytes, ...kernels.sessionOptions().extra } } };
+  return { use: { operators, level: kernels.level }, options: { extra: { ...exactBytes, ...kernels.sessionOptions(providers).extra } } };
 }
 
 /** Nodes that are operators of the library, in inner graphs too. */

@@ -13,6 +13,8 @@ export interface KernelSessionOptions {
 export interface Kernels {
   /** The path of the library; null when there is none, or none that works. */
   readonly library: string | null;
+  /** The path of the library for sessions on CUDA; null when there is none, or when it is that of all sessions. */
+  readonly cuda: string | null;
   /** The addon by which sessions of onnxruntime-node get it. */
   readonly loader: string | null;
   /** The instruction set on which it runs here, such as `avx2`. */
@@ -21,9 +23,17 @@ export interface Kernels {
   readonly missing: string | null;
   /** QC5003 when onnxruntime-node was loaded before, QC5004 when the library does not load. */
   readonly problem: QcError | null;
-  /** To be spread into the options of `InferenceSession.create`; empty when there is no library. Throws the problem, if there is one. */
-  sessionOptions(): KernelSessionOptions;
+  /** To be spread into options of `InferenceSession.create`; empty when there is no library. Throws the problem, if there is one. */
+  sessionOptions(options?: SessionProviders): KernelSessionOptions;
 }
+
+/** The part of a session's options that says which library it needs. */
+export interface SessionProviders {
+  readonly executionProviders?: readonly (string | { readonly name: string })[];
+}
+
+const wantsCuda = ({ executionProviders = [] }: SessionProviders): boolean =>
+  executionProviders.some((p) => (typeof p === 'string' ? p : p.name) === 'cuda');
 
 let opened: Kernels | null = null;
 
@@ -31,12 +41,14 @@ let opened: Kernels | null = null;
 export const openKernels = (): Kernels => (opened ??= open());
 
 function open(): Kernels {
-  const without = { library: null, loader: null, level: null };
+  const without = { library: null, cuda: null, loader: null, level: null };
   try {
     const found = findKernelFiles({ wish: process.env['QC_KERNELS'], platform: `${platform()} ${arch()}`, root: packageRoot() });
     if (typeof found === 'string') return { ...without, missing: found, problem: null, sessionOptions: () => ({}) };
-    const options: KernelSessionOptions = { extra: { qc: { kernels: found.library } } };
-    return { ...found, level: loadKernels(found), missing: null, problem: null, sessionOptions: () => options };
+    const sessionOptions = (options: SessionProviders = {}): KernelSessionOptions => ({
+      extra: { qc: { kernels: wantsCuda(options) ? (found.cuda ?? found.library) : found.library } },
+    });
+    return { ...found, level: loadKernels(found), missing: null, problem: null, sessionOptions };
   } catch (error) {
     if (!(error instanceof QcError)) throw error;
     const sessionOptions = (): never => {

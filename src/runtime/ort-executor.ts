@@ -77,7 +77,7 @@ export class OrtExecutor implements Executor {
   }
 
   async #open(subject: Subject, operators: number, release: () => void): Promise<OrtProgram> {
-    const { use, options } = kernelUse(operators, this.#kernels);
+    const { use, options } = kernelUse(operators, this.#kernels, this.#settings);
     const host = (this.#host ??= startSessionHost());
     const opened = await host
       .open(subject.path, { ...this.#settings, ...options })

@@ -14,12 +14,13 @@ export const N = sum(sizes.outGroups);
 const G = sizes.groups.length;
 const H = sizes.outGroups.length;
 
-export type Half = 'f32' | 'f16';
+export type FloatType = 'f32' | 'f16' | 'bf16';
 
 /** Which of the choices that a call leaves open it makes. */
 export interface Variant {
   readonly name: KernelName;
-  readonly half: Half;
+  /** The element type `T`. */
+  readonly type: FloatType;
   /** Optional operands and results that are there. */
   readonly optional: readonly string[];
   readonly attributes: Attributes;
@@ -29,7 +30,7 @@ const allSubsets = (of: readonly string[]): readonly (readonly string[])[] =>
   of.reduce<readonly (readonly string[])[]>((found, name) => [...found, ...found.map((s) => [...s, name])], [[]]);
 
 const widths = [8, 4, 3] as const;
-const halves: readonly Half[] = ['f32', 'f16'];
+const floatTypes: readonly FloatType[] = ['f32', 'f16', 'bf16'];
 const bounds = (bits: number, prefix = ''): Attributes => ({
   [`${prefix}qmin`]: int(-(2 ** (bits - 1))),
   [`${prefix}qmax`]: int(2 ** (bits - 1) - 1),
@@ -45,7 +46,7 @@ function products(name: 'ClusterMatMul' | 'ClusterMatMulQuantize'): readonly Var
     name === 'ClusterMatMul' ? {} : { out_groups: ints(sizes.outGroups), out_bits: int(out), ...bounds(out, 'out_') };
   const optional = kernelOperators[name].inputs.filter((p) => p.optional).map((p) => p.name);
   const outs = name === 'ClusterMatMul' ? [8] : widths;
-  return halves.flatMap((half) =>
+  return floatTypes.flatMap((type) =>
     ['none', 'relu', 'gelu', 'gelu_tanh', 'silu'].flatMap((activation) =>
       widths.flatMap((a) =>
         widths.flatMap((w) =>
@@ -54,7 +55,7 @@ function products(name: 'ClusterMatMul' | 'ClusterMatMulQuantize'): readonly Var
             (activation === 'none' && out === 8 ? allSubsets(optional).filter(sensible) : [['zero', 'offset', 'multiplier']]).map(
               (set) => ({
                 name,
-                half,
+                type,
                 optional: set,
                 attributes: { ...groups, a_bits: int(a), w_bits: int(w), activation: string(activation), ...more(out) },
               }),
@@ -68,20 +69,20 @@ function products(name: 'ClusterMatMul' | 'ClusterMatMulQuantize'): readonly Var
 
 /** Every signature that codegen can emit. */
 export const variants: Readonly<Record<KernelName, readonly Variant[]>> = {
-  QuantizeClusters: halves.flatMap((half) =>
-    widths.map((b) => ({ name: 'QuantizeClusters' as const, half, optional: [], attributes: { ...groups, bits: int(b), ...bounds(b) } })),
+  QuantizeClusters: floatTypes.flatMap((type) =>
+    widths.map((b) => ({ name: 'QuantizeClusters' as const, type, optional: [], attributes: { ...groups, bits: int(b), ...bounds(b) } })),
   ),
   DequantizeClusters: widths.map((b) => ({
     name: 'DequantizeClusters' as const,
-    half: 'f32' as const,
+    type: 'f32' as const,
     optional: [],
     attributes: { ...groups, bits: int(b) },
   })),
-  QuantizeTokens: halves.flatMap((half) =>
+  QuantizeTokens: floatTypes.flatMap((type) =>
     widths.flatMap((b) =>
       [0, 1].map((symmetric) => ({
         name: 'QuantizeTokens' as const,
-        half,
+        type,
         optional: symmetric ? [] : ['zero'],
         attributes: { bits: int(b), ...bounds(b), ...(symmetric ? { qmin: int(1 - 2 ** (b - 1)) } : {}), symmetric: int(symmetric) },
       })),
@@ -98,11 +99,11 @@ export const variants: Readonly<Record<KernelName, readonly Variant[]>> = {
 function norms(name: 'LayerNormReorderQuantize' | 'RmsNormReorderQuantize'): readonly Variant[] {
   const { inputs, outputs } = kernelOperators[name];
   const optional = [...inputs, ...outputs].filter((p) => p.optional).map((p) => p.name);
-  return halves.flatMap((half) =>
+  return floatTypes.flatMap((type) =>
     widths.flatMap((b) =>
       allSubsets(optional).map((set) => ({
         name,
-        half,
+        type,
         optional: set,
         attributes: { ...groups, bits: int(b), ...bounds(b), epsilon: float(1e-5) },
       })),
@@ -111,7 +112,7 @@ function norms(name: 'LayerNormReorderQuantize' | 'RmsNormReorderQuantize'): rea
 }
 
 function weightOnly(name: 'Int4MatMul' | 'Int3MatMul'): readonly Variant[] {
-  return halves.flatMap((half) => allSubsets(['zero', 'bias']).map((set) => ({ name, half, optional: set, attributes: groups })));
+  return floatTypes.flatMap((type) => allSubsets(['zero', 'bias']).map((set) => ({ name, type, optional: set, attributes: groups })));
 }
 
 const whole = (count: number, seed: number, size: number): readonly number[] =>
@@ -124,7 +125,7 @@ const bitsOf = (v: Variant, name: string): StoredBits => {
 /** Data for an operand: codes and scales such that results are of size 1 or so. */
 function dataFor(v: Variant, port: string, type: string): Tensor {
   const floats = (shape: readonly number[], seed: number, f: (x: number) => number = (x) => x): Tensor => {
-    const dtype = type === 'T' ? v.half : 'f32';
+    const dtype = type === 'T' ? v.type : 'f32';
     return inMemory(dtype, shape, encodeFloats(dtype, numbers(sum([shape.reduce((a, b) => a * b, 1)]), seed).map(f)));
   };
   const bits = v.name === 'Int4MatMul' ? 4 : v.name === 'Int3MatMul' ? 3 : bitsOf(v, 'w_bits');
@@ -145,7 +146,7 @@ function dataFor(v: Variant, port: string, type: string): Tensor {
         : floats([G], 12, (x) => (4 * (1.1 + x)) / 2 ** aBits);
     case 'zero':
       return type === 'i8'
-        ? inMemory('i8', [G, N], bytes(whole(G * N, 13, 2 ** (bits - 1))))
+        ? inMemory('i8', [G, N], bytes(whole(G * N, 13, 2 ** (bits - 1) - 1)))
         : inMemory('f32', [G], Float32Array.of(-3, 0, 2));
     case 'offset':
       return floats([N], 14);
@@ -199,11 +200,18 @@ export function graphOf(list: readonly Variant[], instead: Readonly<Record<strin
         attributes: v.attributes,
         results: outputs.slice(0, last + 1).map((p) => ({
           name: `${p.name}_${i}`,
-          type: tensorType(p.type === 'T' ? v.half : p.type === 'u8' ? 'u8' : 'f32', null),
+          type: tensorType(p.type === 'T' ? v.type : p.type === 'u8' ? 'u8' : 'f32', null),
         })),
       }),
     );
-    node.outputs.forEach((value, o) => (there(outputs[o]!) ? graph.addOutput(value) : carry(value, { omitted: true })));
+    node.outputs.forEach((value, o) => (there(outputs[o]!) ? graph.addOutput(leaving(graph, value)) : carry(value, { omitted: true })));
   });
   return graph;
+}
+
+/** A result as onnxruntime-node can give it back: bf16 as f32, by a name that says so. */
+function leaving(graph: Graph, value: Value): Value {
+  if (value.type?.dtype !== 'bf16') return value;
+  const results = [{ name: `${value.name}_bf16`, type: tensorType('f32', null) }];
+  return graph.append(new Node({ op: 'Cast', inputs: [value], attributes: { to: int(1) }, results })).output;
 }

@@ -14,7 +14,7 @@ const cases = built ? describe : describe.skip;
 
 /** The variant of an operator that has most: f32, 8 bits, all operands that may be there. */
 const fullest = (name: KernelName): Variant =>
-  variants[name].filter((v) => v.half === 'f32').reduce((best, v) => (v.optional.length > best.optional.length ? v : best));
+  variants[name].filter((v) => v.type === 'f32').reduce((best, v) => (v.optional.length > best.optional.length ? v : best));
 
 interface Wrong {
   readonly attributes?: Attributes;
@@ -26,6 +26,7 @@ const bytes = (shape: readonly number[]): Tensor => inMemory('u8', shape, new Ui
 const ones = (...shape: readonly number[]): Tensor => dense(shape, new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1));
 const G = sizes.groups.length;
 const H = sizes.outGroups.length;
+const zeros = (code: number): Tensor => inMemory('i8', [G, N], new Int8Array(G * N).fill(code));
 const order = (change: readonly number[]): Tensor =>
   inMemory(
     'i32',
@@ -72,6 +73,8 @@ const list: readonly Case[] = [
   ['output clusters of other channels', 'ClusterMatMulQuantize', { attributes: { out_groups: ints([32, 10]) } }, /out_groups/],
   ['an output scale of 0', 'ClusterMatMulQuantize', { operands: { out_scale: dense([H], [1, 0]) } }, /out_scale/],
   ['output codes outside the bits', 'ClusterMatMulQuantize', { attributes: { out_qmax: int(128) } }, /out_q/],
+  ['a zero point that is no code', 'Int4MatMul', { operands: { zero: zeros(8) } }, /zero\[0, 0\] is 8/],
+  ['a zero point that is no code', 'Int3MatMul', { operands: { zero: zeros(-5) } }, /zero\[0, 0\] is -5/],
   ['a weight of 8 bits', 'Int4MatMul', { operands: { weight: bytes([3, 3, 8, 64]) } }, /weight has shape/],
   ['other channels', 'Int3MatMul', { operands: { x: ones(2, K - 1) } }, /x has shape/],
 ];

@@ -6,7 +6,7 @@ import { floatsFromHalf } from '../../ir/float16.ts';
 import { runOnce, type Feeds, type HostTensor } from '../../passes/index.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
 import { openKernels } from '../../src/runtime/kernels.ts';
-import { graphOf, variants, type Variant } from './calls.ts';
+import { graphOf, variants, type FloatType, type Variant } from './calls.ts';
 
 const bodies = new OrtExecutor({ threads: 1, kernels: 'off', optimization: 'disabled' });
 const kernels = new OrtExecutor({ threads: 1 });
@@ -17,14 +17,14 @@ const numbersOf = ({ dtype, data }: HostTensor): readonly number[] =>
 
 interface Agreement {
   /** The largest difference of float results, of the largest element. */
-  readonly worst: Readonly<Record<'f32' | 'f16', number>>;
+  readonly worst: Readonly<Record<FloatType, number>>;
   readonly bytes: number;
   readonly otherBytes: number;
 }
 
 /** How far the results of one run are from those of another. */
 function agreement(a: Feeds, b: Feeds): Agreement {
-  const worst = { f32: 0, f16: 0 };
+  const worst = { f32: 0, f16: 0, bf16: 0 };
   let [bytes, otherBytes] = [0, 0];
   for (const [name, t] of Object.entries(a)) {
     const other = b[name]!;
@@ -36,7 +36,8 @@ function agreement(a: Feeds, b: Feeds): Agreement {
       const [x, y] = [numbersOf(t), numbersOf(other)];
       const size = Math.max(...x.map(Math.abs));
       const apart = Math.max(...x.map((v, i) => Math.abs(v - y[i]!)));
-      worst[t.dtype as 'f32' | 'f16'] = Math.max(worst[t.dtype as 'f32' | 'f16'], apart / size);
+      const type = name.endsWith('bf16') ? 'bf16' : (t.dtype as 'f32' | 'f16');
+      worst[type] = Math.max(worst[type], apart / size);
     }
   }
   return { worst, bytes, otherBytes };
@@ -68,6 +69,7 @@ describe(`every signature that codegen can emit${built ? '' : ', on bodies alone
       const found = agreement(expected, await runOnce(kernels, graph, {}));
       expect(found.worst.f32).toBeLessThan(1e-5);
       expect(found.worst.f16).toBeLessThan(1e-3);
+      expect(found.worst.bf16).toBeLessThan(1e-2);
       bytes += found.bytes;
       otherBytes += found.otherBytes;
     }
@@ -82,6 +84,6 @@ describe(`every signature that codegen can emit${built ? '' : ', on bodies alone
 
 test('the matrix is whole', () => {
   const counts = Object.fromEntries(names.map((n) => [n, variants[n].length]));
-  expect(counts).toMatchObject({ QuantizeClusters: 6, QuantizeTokens: 12, LayerNormReorderQuantize: 192, Int4MatMul: 8 });
-  expect(counts['ClusterMatMul']).toBeGreaterThan(400);
+  expect(counts).toMatchObject({ QuantizeClusters: 9, QuantizeTokens: 18, LayerNormReorderQuantize: 288, Int4MatMul: 12 });
+  expect(counts['ClusterMatMul']).toBeGreaterThan(600);
 });

@@ -95,7 +95,9 @@ const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
     return ok('@huggingface/tokenizers loads');
   },
   cuda() {
-    return ok(hasCudaProvider() ? 'the CUDA provider is installed; qc does not need it' : 'no CUDA provider; qc runs on the CPU');
+    const provider = hasCudaProvider() ? 'the CUDA provider is installed; qc does not need it' : 'no CUDA provider; qc runs on the CPU';
+    const { cuda } = openKernels();
+    return ok(cuda === null ? provider : `${provider}; kernels for it: ${cuda}`);
   },
 };
 

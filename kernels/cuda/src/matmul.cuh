@@ -1,0 +1,35 @@
+// The kernels that products are made of; matmul.cu chooses.
+#pragma once
+#include <type_traits>
+
+#include "core/matmul.h"
+#include "device/cuda.cuh"
+
+namespace qc::cuda {
+
+// For 16 rows at the most.
+void decode_codes_matmul(const ClusterMatMul& product, cudaStream_t stream);
+// Rows of f16 or bf16 that are whole steps, zeros from K on, and aligned to 16 bytes.
+struct HalfRows {
+  const uint16_t* data;
+  int64_t pitch;  // values
+  int64_t count;
+};
+// For 16 rows at the most.
+void decode_halves_matmul(const WeightMatMul& product, const HalfRows& x, cudaStream_t stream);
+// For any number of rows.
+void prefill_codes_matmul(const ClusterMatMul& product, cudaStream_t stream);
+// For any number of rows.
+void prefill_halves_matmul(const WeightMatMul& product, const HalfRows& x, cudaStream_t stream);
+// For rows of f32.
+void float_matmul(const WeightMatMul& product, cudaStream_t stream);
+
+// Calls f with the number of bits as a type.
+template <class F>
+void for_bits(int bits, const F& f) {
+  if (bits == 8) f(std::integral_constant<int, 8>());
+  if (bits == 4) f(std::integral_constant<int, 4>());
+  if (bits == 3) f(std::integral_constant<int, 3>());
+}
+
+}  // namespace qc::cuda
