@@ -198,6 +198,24 @@ export const codes = {
     'zero point does not fit',
     'A zero point is outside its integer type. Lowering must move it into a Sub and a bias first.',
   ),
+  QC4003: entry(
+    'warning',
+    'failure',
+    'a constant does not fit f16',
+    'A weight, norm or bias has elements beyond 65504, the largest number of f16. It stays in f32, and so does the operator that reads it. Scaling its channels (`os+`) may bring it into range.',
+  ),
+  QC4004: entry(
+    'warning',
+    'failure',
+    'a graph inside the graph stays in f32',
+    'The target computes in f16, but what If, Loop or Scan compute inside is left in f32. Export the model without control flow around its layers.',
+  ),
+  QC4005: entry(
+    'warning',
+    'failure',
+    'the model overflows in f16',
+    'On the probe, a value is finite in f32 and infinite or not a number in f16, which ends at 65504. Choose a target that computes in f32, or bring the outliers into range (`os+`).',
+  ),
   QC4101: entry('error', 'model', 'not an ONNX file', 'The protobuf does not decode: the file is truncated, damaged or not ONNX.'),
   QC4102: entry(
     'error',

@@ -49,17 +49,18 @@ export function leftAtRunTime(left: readonly LeftTransform[]): LeftAtRunTime {
 }
 
 /** Enters what lowering did into the ledger, and gives a warning for every channel transform that became explicit operators. */
-export function enterLowering(ledger: Ledger, { report, left }: Lowering): readonly Diagnostic[] {
+export function enterLowering(ledger: Ledger, { report, left, diagnostics }: Lowering): readonly Diagnostic[] {
   for (const { kind, name, done, left: why } of report) {
     if (done !== undefined) ledger.done(kind, name, done);
     if (why !== undefined) ledger.left(kind, name, why);
   }
-  return left.map(({ node, operators, side, neighbour }) => {
+  const explicit = left.map(({ node, operators, side, neighbour }) => {
     const parts = operators.map((op) => `${op === 'Add' ? 'an' : 'a'} ${op}`).join(', ');
     if (neighbour && side === 'behind' && isNorm(neighbour))
       ledger.left('norm', nameOf(neighbour), `${parts} behind it: a norm reads its input in its own order`);
     return diagnostic('QC3101', `${parts} left at run time ${side} ${neighbour?.op ?? 'an input'}`, node.loc);
   });
+  return [...explicit, ...diagnostics];
 }
 
 const isNorm = ({ op }: Node): boolean => op === 'LayerNormalization' || op === 'RMSNormalization';

@@ -1,4 +1,14 @@
-import { lowerTo, settleOpset, targetNamed, targets, writeModel, type Lowering, type Target } from '../codegen/index.ts';
+import {
+  declineFor,
+  lowerTo,
+  roundingHalves,
+  settleOpset,
+  targetNamed,
+  targets,
+  writeModel,
+  type Lowering,
+  type Target,
+} from '../codegen/index.ts';
 import { cloneGraph, diagnostic, fail, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
 import {
   ContractCheck,
@@ -129,20 +139,28 @@ function runPlan(
 }
 
 /**
- * Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was. Both run without ORT's own
- * rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum. Then the lowered
- * one runs with it, as it will for the user: ONNX Runtime refuses some things only once it has fused them.
+ * Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was, as far as the target takes it. Both run
+ * without ORT's own rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum. What
+ * computes in f16 runs with f16's rounding and range, which ONNX Runtime skips on a CPU. Then the lowered graph runs with rewriting, as it
+ * will for the user: ONNX Runtime refuses some things only once it has fused them.
  */
 async function lower(graph: Graph, target: Target, probe: Feeds | null): Promise<Lowering & { readonly difference: number | null }> {
+  const declined = declineFor(target, graph);
   const before = probe && cloneGraph(graph);
-  const lowering = lowerTo(target, graph);
+  const lowered = lowerTo(target, graph);
+  const lowering = { ...lowered, report: [...declined, ...lowered.report] };
   settleOpset(graph);
   if (!probe || !before) return { ...lowering, difference: null };
   const [plain, fusing] = [new OrtExecutor({ optimization: 'disabled' }), new OrtExecutor()];
   try {
-    const difference = largestDifference(await runOnce(plain, before, probe), await runOnce(plain, graph, probe));
+    const halves = target.floats === 'f16';
+    const difference = largestDifference(
+      await runOnce(plain, before, probe),
+      await runOnce(plain, halves ? roundingHalves(graph) : graph, probe),
+    );
     await runOnce(fusing, graph, probe);
-    return { ...lowering, difference };
+    const overflow = halves && difference === Infinity ? [diagnostic('QC4005', `outputs on the probe are not finite`)] : [];
+    return { ...lowering, diagnostics: [...lowering.diagnostics, ...overflow], difference };
   } finally {
     await Promise.all([plain.close(), fusing.close()]);
   }

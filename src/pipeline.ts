@@ -25,16 +25,25 @@ export function effectivePipeline(manager: PassManager, asked: string, scheme: s
 /** Whether the scheme has activations with static ranges, which calibration finds. */
 const needsRanges = (scheme: Scheme): boolean => Object.values(scheme.activations).some((a) => a.range === 'static');
 
+/** Options of the passes, by name. */
+type Layout = (scheme: Scheme, asked: ReadonlySet<string>) => Readonly<Record<string, string>>;
+
+/** How the target wants scales laid out. */
+const layoutFor = (target: Target, ...how: Parameters<Layout>): ReturnType<Layout> => layouts[target.name]?.(...how) ?? {};
+
+const weightBits = (scheme: Scheme): number => scheme.weights?.bits ?? 16;
+const inputBits = (scheme: Scheme): number => Object.values(scheme.activations)[0]?.bits ?? 16;
+
+/** Our kernels take clusters that end at whole steps, with zero points wherever they lie. */
+const forKernels: Layout = (scheme, asked) => ({ align: '32', zeros: 'free', ...rowBlocks(scheme, asked) });
+
 /**
- * How the target wants scales laid out. ONNX Runtime fuses a product when its input has one static scale, which is enough after
- * OS+; without OS+, MatMulNBits finds a scale for each token and block, and RPTQ's clusters are made to end where blocks do. Our kernels
- * take clusters that end at whole steps, with zero points wherever they lie.
+ * ONNX Runtime fuses a product when its input has one static scale, which is enough after OS+; without OS+, MatMulNBits finds a scale for
+ * each token and block, and RPTQ's clusters are made to end where blocks do.
  */
-function layoutFor(target: Target, scheme: Scheme, asked: ReadonlySet<string>): Readonly<Record<string, string>> {
-  const bits = scheme.weights?.bits;
-  const input = Object.values(scheme.activations)[0]?.bits ?? 16;
-  if (target.name === 'qc-cpu') return { align: '32', zeros: 'free', ...rowBlocks(scheme, asked) };
-  if (target.name !== 'ort-cpu' || (bits !== 4 && bits !== 8) || (input !== 8 && input !== 16)) return {};
+const forOrtCpu: Layout = (scheme, asked) => {
+  const [bits, input] = [weightBits(scheme), inputBits(scheme)];
+  if ((bits !== 4 && bits !== 8) || (input !== 8 && input !== 16)) return {};
   const clustered = asked.has('rptq');
   if (input === 8 && asked.has('os+')) {
     return bits === 8
@@ -42,7 +51,16 @@ function layoutFor(target: Target, scheme: Scheme, asked: ReadonlySet<string>): 
       : { activations: 'tensor', weights: clustered ? 'auto' : 'block', block: '32', multiples: '' };
   }
   return bits === 4 || clustered ? { weights: 'block', activations: 'block', block: '32', align: '32' } : {};
-}
+};
+
+/**
+ * MatMulInteger takes symmetric weights with one scale for each column, and one scale for its input, clusters or not. For all else there is
+ * MatMulNBits, to which small blocks cost nothing.
+ */
+const forOrtCuda: Layout = (scheme) =>
+  scheme.weights?.symmetric && weightBits(scheme) === 8 && inputBits(scheme) === 8
+    ? { activations: 'tensor', weights: 'channel', align: '32' }
+    : { weights: 'block', block: '32', align: '32' };
 
 /**
  * Narrow weights want a scale for every few rows: those of a cluster where there are clusters, blocks of one step elsewhere (opt-mini after
@@ -52,4 +70,11 @@ const rowBlocks = (scheme: Scheme, asked: ReadonlySet<string>): Readonly<Record<
   const narrow = (scheme.weights?.bits ?? 16) <= 4;
   const clustered = asked.has('rptq') && Object.keys(scheme.activations).length > 0;
   return narrow && !clustered ? { weights: 'block', block: '32' } : {};
+};
+
+const layouts: Readonly<Record<string, Layout>> = {
+  'ort-cpu': forOrtCpu,
+  'ort-cuda': forOrtCuda,
+  'qc-cpu': forKernels,
+  'qc-cuda': forKernels,
 };

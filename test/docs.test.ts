@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { targetNamed, targets } from '../codegen/index.ts';
+import { followers, halves, mannerOf } from '../codegen/targets/half/policy.ts';
 import { codes, parseGraph, printGraph, verify, type Capability, type Node } from '../ir/index.ts';
 import { down } from '../passes/fold-channels/down.ts';
 import { up } from '../passes/fold-channels/up.ts';
@@ -122,6 +123,16 @@ describe('docs/methods.md', () => {
       const index = ['query', 'key', 'value'].indexOf(operand ?? 'query');
       expect([op, ...said.slice(0, 3)]).toEqual([op, ...cells(down[name]!.freedom(nodeFor(name), index, 4)!.can)]);
     }
+  });
+});
+
+describe('docs/methods.md on half precision', () => {
+  test('lists the operators by how they take to it', () => {
+    const rows = tableOf(read('docs', 'methods.md'), 'computes in').map(([, ops]) => [...ops!.matchAll(/`([\w.]+)`/g)].map((m) => m[1]!));
+    expect(rows[0]).toEqual([...halves]);
+    expect(rows[1]).toEqual([...followers]);
+    for (const op of ['Softmax', 'Exp', 'Log', 'Pow', 'Sin', 'Cos', 'ReduceSum', 'ReduceMean', 'If', 'Loop', 'Scan', 'CumSum'])
+      expect(mannerOf(op)).toBe('single');
   });
 });
 

@@ -1,24 +1,29 @@
 import { int } from '../../ir/attributes.ts';
-import type { Graph, Node } from '../../ir/graph.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { DynamicQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { floats, lazy, type Tensor } from '../../ir/tensor.ts';
 import { biasOf } from './bias.ts';
 import { Emit } from './emit.ts';
-import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
+import type { QuantizedWeight } from './quantized.ts';
 
 /** Block sizes that com.microsoft.MatMulNBits takes. */
 const blockSizes = [16, 32, 64, 128, 256];
 
-/** Why a product cannot become MatMulNBits; null when it can. */
-export function nbitsRefusal(node: Node): string | null {
-  const w = quantizedWeight(node.input(1));
-  if (!w) return 'the weight is not quantized';
+/** Why MatMulNBits cannot take a weight; null when it can. */
+export function weightRefusal(w: QuantizedWeight): string | null {
   if (bitsOf(w) === null) return `MatMulNBits has no codes from ${w.qmin} to ${w.qmax}`;
   if (!zerosFit(w, bitsOf(w)!)) return 'a zero point of its weight is no code';
   const block = blockOf(w);
-  if (!blockSizes.includes(block) || w.sizes.some((n, g) => n > block || (n < block && g !== w.sizes.length - 1)))
-    return 'its row groups are not blocks of 16 to 256';
+  const even = blockSizes.includes(block) && w.sizes.every((n, g) => n === block || (n < block && g === w.sizes.length - 1));
+  return even ? null : 'its row groups are not blocks of 16 to 256';
+}
+
+/** Why a product cannot become MatMulNBits; null when it can. */
+export function nbitsRefusal(node: Node, w: QuantizedWeight): string | null {
+  const refused = weightRefusal(w);
+  if (refused !== null) return refused;
+  const block = blockOf(w);
   const input = viewAs(DynamicQuantize, node.input(0)?.producer ?? null);
   if (node.input(0)?.producer?.op === 'qc.FakeQuantize') return 'its input has static scales';
   if (input && (input.block !== block || !input.symmetric || input.qmax !== 127))
@@ -27,20 +32,47 @@ export function nbitsRefusal(node: Node): string | null {
 }
 
 /**
- * x Q(W) + b as com.microsoft.MatMulNBits. Where x is quantized by blocks, `accuracy_level` 4 has the operator do that itself:
- * 8 bits, symmetric, one scale for each token and block.
+ * The same weight with its row groups cut into equal blocks of at most 128 rows, which share scales and zero points; as it is where no
+ * block size divides them. ONNX Runtime's fast CUDA kernels have no larger blocks.
+ */
+export function inBlocks(w: QuantizedWeight): QuantizedWeight {
+  const block = blockSizes.findLast((b) => b <= Math.min(w.sizes[0]!, 128) && w.sizes.slice(0, -1).every((n) => n % b === 0));
+  if (block === undefined) return w;
+  const parts = w.sizes.map((n) => Math.ceil(n / block));
+  const sizes = w.sizes.flatMap((n, g) => Array.from({ length: parts[g]! }, (_, i) => Math.min(block, n - i * block)));
+  const groups = parts.flatMap((count, g) => Array.from({ length: count }, () => g));
+  const repeated = (t: Tensor): Tensor =>
+    lazy('f32', [sizes.length, w.columns], () => {
+      const data = floats(t);
+      return Float32Array.from(
+        { length: sizes.length * w.columns },
+        (_, i) => data[groups[Math.floor(i / w.columns)]! * w.columns + (i % w.columns)]!,
+      );
+    });
+  return { ...w, sizes, scale: repeated(w.scale), zero: repeated(w.zero) };
+}
+
+export interface NbitsCall {
+  readonly weight: QuantizedWeight;
+  readonly x: Value;
+  /** Have the operator quantize x itself: 8 bits, symmetric, one scale for each token and block. */
+  readonly quantizes: boolean;
+  /** Have the operator add the bias that follows. */
+  readonly biased: boolean;
+}
+
+/**
+ * x Q(W) + b as com.microsoft.MatMulNBits.
  * @see https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulNBits
  */
-export function lowerToNbits(graph: Graph, node: Node): string {
-  const w = quantizedWeight(node.input(1))!;
+export function lowerToNbits(graph: Graph, node: Node, { weight: w, x, quantizes, biased }: NbitsCall): string {
   const [bits, block] = [bitsOf(w)!, blockOf(w)];
-  const input = viewAs(DynamicQuantize, node.input(0)!.producer);
   const emit = new Emit(graph, node);
-  const bias = biasOf(node, w.columns);
+  const bias = biased ? biasOf(node, w.columns) : null;
   const result = bias?.node.output ?? node.output;
   const zeros = w.qmin === -w.qmax ? null : emit.constant('zero_points', packedZeros(w, bits));
   const operands = [
-    input ? input.x : node.input(0),
+    x,
     emit.constant('weight', packedCodes(w, bits, block)),
     emit.constant(
       'scales',
@@ -51,12 +83,12 @@ export function lowerToNbits(graph: Graph, node: Node): string {
     bias?.b ?? null,
   ];
   const last = operands.findLastIndex((v) => v !== null) + 1;
-  const attributes = { K: int(w.rows), N: int(w.columns), bits: int(bits), block_size: int(block), accuracy_level: int(input ? 4 : 0) };
+  const attributes = { K: int(w.rows), N: int(w.columns), bits: int(bits), block_size: int(block), accuracy_level: int(quantizes ? 4 : 0) };
   const made = emit.node('com.microsoft.MatMulNBits', operands.slice(0, last), attributes, result.type);
   graph.replace(result, made);
   if (bias) graph.erase(bias.node);
   graph.erase(node);
-  return `MatMulNBits, ${bits} bits in blocks of ${block}${input ? ', 8-bit input' : ''}`;
+  return `MatMulNBits, ${bits} bits in blocks of ${block}${quantizes ? ', 8-bit input' : ''}`;
 }
 
 const blockOf = (w: QuantizedWeight): number => w.sizes[0]!;

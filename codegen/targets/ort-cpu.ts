@@ -1,5 +1,5 @@
 import type { Graph, Node } from '../../ir/graph.ts';
-import { FakeQuantize } from '../../ir/ops/qc.ts';
+import { DynamicQuantize, FakeQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { lowerCarried } from './carried.ts';
 import { lowerToNbits, nbitsRefusal } from './nbits.ts';
@@ -12,7 +12,8 @@ export const ortCpu: Target = {
   name: 'ort-cpu',
   summary: 'stock ONNX Runtime on the CPU: MatMulNBits and fused static int8; small and fast',
   operators: new Set(['com.microsoft.MatMulNBits']),
-  byteWeights: 'signed',
+  floats: 'f32',
+  weights: 'signed',
   lower(graph) {
     const report: Lowered[] = [];
     eachNode(graph, ['MatMul'], (node) => {
@@ -25,8 +26,11 @@ export const ortCpu: Target = {
 
 /** MatMulNBits where it fits; else static int8, which ORT fuses when the input has one 8-bit scale; else float behind QDQ. */
 function lowerProduct(graph: Graph, node: Node, weight: QuantizedWeight): Omit<Lowered, 'kind' | 'name'> {
-  const refused = nbitsRefusal(node);
-  if (refused === null) return { done: lowerToNbits(graph, node) };
+  const refused = nbitsRefusal(node, weight);
+  if (refused === null) {
+    const input = viewAs(DynamicQuantize, node.input(0)!.producer);
+    return { done: lowerToNbits(graph, node, { weight, x: input?.x ?? node.input(0)!, quantizes: input !== null, biased: true }) };
+  }
   if (!hasOneByteScale(node)) return { left: `runs in float behind QDQ: ${refused}` };
   const whole = weight.sizes.length === 1;
   if (weight.qmax > 7 && whole) return { done: 'fused static int8' };

@@ -5,6 +5,7 @@ export const portable: Target = {
   name: 'portable',
   summary: 'standard operators of opset 21 for any runtime: exact fake quantization as QDQ, not fast',
   operators: new Set(),
-  byteWeights: 'unsigned',
+  floats: 'f32',
+  weights: 'unsigned',
   lower: () => [],
 };

@@ -64,21 +64,34 @@ function codesOf(
   return codes;
 }
 
+/** The codes of a weight row by row; `f` gets code - zero, the scale, and the place of both. */
+function eachCode(w: QuantizedWeight, f: (centred: number, scale: number, row: number, column: number) => void): void {
+  const codes = w.codes.bytes();
+  const [scale, zero] = [floats(w.scale), floats(w.zero)];
+  let row = 0;
+  w.sizes.forEach((size, g) => {
+    for (const end = row + size; row < end; row++) {
+      for (let c = 0; c < w.columns; c++) {
+        const [code, p] = [(codes[row * w.columns + c]! << 24) >> 24, g * w.columns + c];
+        f(code - zero[p]!, scale[p]!, row, c);
+      }
+    }
+  });
+}
+
+/** (code - zero) * scale: what the codes stand for. */
+export const dequantized = (w: QuantizedWeight): Tensor =>
+  lazy('f32', [w.rows, w.columns], () => {
+    const data = new Float32Array(w.rows * w.columns);
+    eachCode(w, (centred, scale, row, column) => (data[row * w.columns + column] = centred * scale));
+    return data;
+  });
+
 /** offset Q(W): what a constant offset of the input adds to every row of the product. */
 export const offsetProduct = (offset: Float32Array, w: QuantizedWeight): Tensor =>
   lazy('f32', [w.columns], () => {
-    const codes = w.codes.bytes();
-    const [scale, zero] = [floats(w.scale), floats(w.zero)];
     const sum = new Float64Array(w.columns);
-    let row = 0;
-    w.sizes.forEach((size, g) => {
-      for (const end = row + size; row < end; row++) {
-        for (let c = 0; c < w.columns; c++) {
-          const code = (codes[row * w.columns + c]! << 24) >> 24;
-          sum[c]! += offset[row]! * (code - zero[g * w.columns + c]!) * scale[g * w.columns + c]!;
-        }
-      }
-    });
+    eachCode(w, (centred, scale, row, column) => (sum[column]! += offset[row]! * centred * scale));
     return Float32Array.from(sum);
   });
 

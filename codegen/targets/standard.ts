@@ -10,7 +10,7 @@ import { dense, floats, inMemory, integers, int64s, scalar, type Tensor } from '
 import { tensorType } from '../../ir/types.ts';
 import { addBias } from '../../ir/weights.ts';
 import { Emit } from './emit.ts';
-import { offsetProduct, packedInt4, quantizedWeight, runs, unsignedBytes, type QuantizedWeight } from './quantized.ts';
+import { dequantized, offsetProduct, packedInt4, quantizedWeight, runs, unsignedBytes, type QuantizedWeight } from './quantized.ts';
 
 /** y = x[perm] * scale + shift in Gather, Mul and Add, as far as there is something to do. */
 export function lowerTransform(graph: Graph, node: Node): void {
@@ -141,15 +141,20 @@ function addToOutput(graph: Graph, value: Value, offset: Float32Array): void {
 }
 
 /**
- * How weights of 8 bits are stored. Where x86 has no VNNI, ONNX Runtime adds pairs of products of unsigned and signed bytes in 16 bits,
- * which saturate, unless a session asks for `session.x64quantprecision`; its way with two unsigned factors is exact everywhere, and does
- * not use VNNI.
+ * How weights of 8 bits are stored: as signed or unsigned bytes, or, as narrower ones too, as the floats that they stand for, where nothing
+ * multiplies integers and reading them again for each run would cost more than it saves. Where x86 has no VNNI, ONNX Runtime adds pairs of
+ * products of unsigned and signed bytes in 16 bits, which saturate, unless a session asks for `session.x64quantprecision`; its way with two
+ * unsigned factors is exact everywhere, and does not use VNNI.
  */
-export type ByteWeights = 'signed' | 'unsigned';
+export type PlainWeights = 'signed' | 'unsigned' | 'float';
 
-/** A weight's FakeQuantize as integers behind DequantizeLinear, or behind Cast, Gather and Mul where row groups are uneven. */
-export function lowerWeight(graph: Graph, w: QuantizedWeight, bytes: ByteWeights): void {
-  const storage = w.qmin >= -8 && w.qmax <= 7 ? int4 : bytes === 'signed' ? int8 : uint8;
+/** A weight's FakeQuantize as floats, or as integers behind DequantizeLinear, where row groups are uneven behind Cast, Gather and Mul. */
+export function lowerWeight(graph: Graph, w: QuantizedWeight, stored: PlainWeights): void {
+  if (stored === 'float') {
+    graph.replaceUses(w.node.output, graph.addConstant(graph.freshName(w.node.output.name), dequantized(w)));
+    return graph.erase(w.node);
+  }
+  const storage = w.qmin >= -8 && w.qmax <= 7 ? int4 : stored === 'signed' ? int8 : uint8;
   const emit = new Emit(graph, w.node);
   const zeros = w.qmin === -w.qmax && storage.lift === 0 ? null : floats(w.zero).map((z) => z + storage.lift);
   const fits = zeros === null || zeros.every((z) => z >= storage.low && z <= storage.high);

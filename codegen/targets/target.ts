@@ -1,13 +1,14 @@
-import { diagnostic, fail, QcError } from '../../ir/diagnostics.ts';
+import { diagnostic, fail, QcError, type Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
+import { toHalf } from './half/half.ts';
 import { lowerRest } from './rest.ts';
-import type { ByteWeights } from './standard.ts';
+import type { PlainWeights } from './standard.ts';
 import { leftTransforms, type LeftTransform } from './transforms.ts';
 
 /** What lowering did to a node, for the ledger. */
 export interface Lowered {
-  readonly kind: 'linear' | 'norm';
+  readonly kind: 'linear' | 'norm' | 'attention';
   readonly name: string;
   /** What it became, or why it did not become what the target is for. */
   readonly done?: string;
@@ -20,7 +21,15 @@ export interface Target {
   readonly summary: string;
   /** Operators outside the default domain that the runtime has. */
   readonly operators: ReadonlySet<string>;
-  readonly byteWeights: ByteWeights;
+  /** In which type it computes what is not quantized. */
+  readonly floats: 'f32' | 'f16';
+  /** How it stores quantized weights that no operator of its own takes. */
+  readonly weights: PlainWeights;
+  /**
+   * Takes out quantizers of activations that the runtime has no operator for and is better off without. The graph after this is what the
+   * lowered one must compute.
+   */
+  readonly decline?: (graph: Graph) => readonly Lowered[];
   /** Turns what the runtime has operators of its own for into those; standard operators take the rest. */
   readonly lower: (graph: Graph) => readonly Lowered[];
 }
@@ -29,17 +38,23 @@ export interface Lowering {
   readonly report: readonly Lowered[];
   /** Channel transforms that became explicit operators. */
   readonly left: readonly LeftTransform[];
+  readonly diagnostics: readonly Diagnostic[];
 }
+
+/** What `target` declines of a quantized graph is taken out of it; the first part of lowering. */
+export const declineFor = (target: Target, graph: Graph): readonly Lowered[] => target.decline?.(graph) ?? [];
 
 /** Lowers `graph` to `target` and checks that nothing is left that the target lacks (QC4001). */
 export function lowerTo(target: Target, graph: Graph): Lowering {
-  const report = target.lower(graph);
+  const outputs = graph.outputs.map((v) => v.type);
+  const report = [...declineFor(target, graph), ...target.lower(graph)];
   const left = leftTransforms(graph);
-  lowerRest(graph, target.byteWeights);
+  lowerRest(graph, target.weights);
   eraseDead(graph);
+  const diagnostics = target.floats === 'f16' ? toHalf(graph, outputs) : [];
   const illegal = [...graph.nodes].filter((n) => n.op.startsWith('qc.') && !target.operators.has(n.op));
   if (illegal.length > 0) throw new QcError(illegal.map((n) => diagnostic('QC4001', `${target.name} has no ${n.op}`, n.loc)));
-  return { report, left };
+  return { report, left, diagnostics };
 }
 
 /** The target of this name; QC2006 lists them. */

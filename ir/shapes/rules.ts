@@ -182,12 +182,27 @@ const flatten: Rule = (node, known) => {
 
 const range: Rule = (node, known) => [{ type: typed(dtypeOf(node, 0, known), [null]) }];
 
-/** Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels. */
+/** The element type of the first operand; what is known of the extents is nothing. */
+const dtypeOfFirst: Rule = (node, known) => node.outputs.map(() => ({ type: typed(dtypeOf(node, 0, known), null) }));
+
+const quantizeLinear: Rule = (node, known) => {
+  const named = dtypes[intAttribute(node, 'output_dtype', 0) - 1];
+  return [{ type: tensorType(dtypeOf(node, 2, known) ?? named ?? 'u8', shapeOf(node, 0, known)) }];
+};
+
+const dequantizeLinear: Rule = (node, known) => [{ type: typed(dtypeOf(node, 1, known), shapeOf(node, 0, known)) }];
+
+const matMulInteger: Rule = (node, known) => [{ type: tensorType('i32', matMul(node, known)[0]?.type?.shape ?? null) }];
+
+const topK: Rule = (node, known) => [{ type: typed(dtypeOf(node, 0, known), null) }, { type: tensorType('i64', null) }];
+
+/** Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels; caches and scores follow. */
 const attention: Rule = (node, known) => {
   const [q, v] = [shapeOf(node, 0, known), shapeOf(node, 2, known)];
   const groups = divide(intAttribute(node, 'q_num_heads', 1), intAttribute(node, 'kv_num_heads', 1));
   const result = q && v && q.length === 3 && v.length === 3 ? [q[0]!, q[1]!, multiply(v[2]!, groups)] : null;
-  return [{ type: typed(dtypeOf(node, 0, known), result) }];
+  const more = [1, 2, 0].map((i) => ({ type: typed(dtypeOf(node, i, known), null) }));
+  return [{ type: typed(dtypeOf(node, 0, known), result) }, ...more];
 };
 
 const where: Rule = (node, known) => {
@@ -210,11 +225,18 @@ const table = (names: string, rule: Rule): Readonly<Record<string, Rule>> => Obj
 export const rules: Readonly<Record<string, Rule>> = {
   Identity: sameAsFirst,
   ...table('LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
+  ...table('Elu Sign Ceil ScatterElements ScatterND RotaryEmbedding', likeFirst),
+  ...table('Tile Pad GatherElements GatherND Einsum Conv com.microsoft.MatMulNBits', dtypeOfFirst),
   ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Neg Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
   ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),
   ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise()),
   ...table('Equal Less Greater LessOrEqual GreaterOrEqual', elementwise('bool')),
-  IsNaN: elementwise('bool'),
+  ...table('IsNaN IsInf', elementwise('bool')),
+  ...table('ArgMax ArgMin', () => [{ type: tensorType('i64', null) }]),
+  TopK: topK,
+  QuantizeLinear: quantizeLinear,
+  DequantizeLinear: dequantizeLinear,
+  MatMulInteger: matMulInteger,
   Where: where,
   Shape: shape,
   Size: () => [{ type: tensorType('i64', []) }],

@@ -1,6 +1,18 @@
 import { upgradeOpset } from '../../codegen/index.ts';
-import { cloneGraph, eraseDead, inferTypes, type Graph, type Node, type Tensor, type Value } from '../../ir/index.ts';
-import { linearsOf, PassManager, passes, type Executor, type Feeds, type Services } from '../../passes/index.ts';
+import {
+  cloneGraph,
+  encodeFloats,
+  eraseDead,
+  floats,
+  inferTypes,
+  inMemory,
+  type Graph,
+  type Node,
+  type Tensor,
+  type Value,
+} from '../../ir/index.ts';
+import { floatsFromHalf } from '../../ir/float16.ts';
+import { linearsOf, PassManager, passes, type Executor, type Feeds, type HostTensor, type Services } from '../../passes/index.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import { Noise } from './noise.ts';
 
@@ -49,14 +61,20 @@ async function compareChunk(float: Graph, model: Graph, windows: readonly Feeds[
     settings.signal?.throwIfAborted();
     const [wanted, given] = [await a.run(feeds), await b.run(feeds)];
     for (const [name, noise] of found) {
-      const [x, y] = [wanted[name]?.data, given[name]?.data];
-      if (x instanceof Float32Array && y instanceof Float32Array && x.length === y.length) noise.add(x, y);
+      const [x, y] = [numbersIn(wanted[name]), numbersIn(given[name])];
+      if (x && y && x.length === y.length) noise.add(x, y);
       else found.delete(name);
     }
   }
   await a.close();
   await b.close();
   return [...found].map(([name, noise]) => ({ name, sqnr: noise.sqnr }));
+}
+
+/** Numbers in f32 or f16; null for others. */
+function numbersIn(tensor: HostTensor | undefined): Float32Array | null {
+  if (tensor?.data instanceof Float32Array) return tensor.data;
+  return tensor?.dtype === 'f16' && tensor.data instanceof Uint16Array ? floatsFromHalf(tensor.data) : null;
 }
 
 /** The float model in the words of the IR, which computes the same: compiled models have the names that it has. */
@@ -105,7 +123,13 @@ function isFree(v: Value, graph: Graph): boolean {
 function sameConstants(a: Node, b: Node | undefined): boolean {
   const constants = (n: Node): readonly Tensor[] => n.operands.flatMap((u) => u.value?.constant ?? []);
   const [x, y] = [constants(a), b?.op === a.op ? constants(b) : []];
-  return x.length === y.length && x.every((t, i) => Buffer.compare(t.bytes(), y[i]!.bytes()) === 0);
+  return x.length === y.length && x.every((t, i) => sameNumbers(t, y[i]!));
+}
+
+/** Whether two tensors hold the same, up to the rounding of the second's element type. */
+function sameNumbers(a: Tensor, b: Tensor): boolean {
+  const rounded = a.dtype === 'f32' && b.dtype === 'f16' ? inMemory('f16', a.shape, encodeFloats('f16', floats(a))) : a;
+  return Buffer.compare(rounded.bytes(), b.bytes()) === 0;
 }
 
 /** A copy of the graph that gives these values and computes nothing else. */

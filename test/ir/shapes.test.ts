@@ -154,6 +154,25 @@ describe('inference', () => {
       'f32[b,s,16]',
     ],
     [
+      'gives the caches of Attention the types of key and value',
+      `graph @g(%q: f16[b,s,8], %k: f16[b,t,8], %v: f32[b,t,8]) {
+      %y, %pk, %pv = Attention(%q, %k, %v) {q_num_heads = 2, kv_num_heads = 2} return %pk, %pv }`,
+      'f16 f32',
+    ],
+    [
+      'quantizes to the type of the zero point and back to that of the scale',
+      `graph @g(%x: f16[b,8]) { const %s: f16[] = [0.5] const %z: i8[] = [1] const %w: i8[8,3] = splat 1
+      %q = QuantizeLinear(%x, %s, %z) %d = DequantizeLinear(%q, %s, %z) %m = MatMulInteger(%q, %w) %u = QuantizeLinear(%x, %s)
+      return %q, %d, %m, %u }`,
+      'i8[b,8] f16[b,8] i32[b,3] u8[b,8]',
+    ],
+    [
+      'knows the element type where it does not know the extents',
+      `graph @g(%x: f16[b,8], %n: i64[2]) { const %k: i64[1] = [2]
+      %t = Tile(%x, %n) %v, %i = TopK(%x, %k) %a = ArgMax(%x) return %t, %v, %i, %a }`,
+      'f16 f16 i64 i64',
+    ],
+    [
       'gives an unknown extent one name all the way down',
       'graph @g(%n: i64[]) { const %o: i64[] = [0] const %i: i64[] = [1] %z = Range(%o, %n, %i) %u = Neg(%z) %w = Range(%o, %n, %i) return %z, %u, %w }',
       'i64[?1] i64[?1] i64[?2]',

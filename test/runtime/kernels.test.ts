@@ -74,18 +74,31 @@ describe('the files of the library', () => {
   const place = (name: string, ...files: readonly string[]): string => {
     for (const file of files) folder.file(`${name}-${file}`, '');
     const root = join(dirname(liar), name);
-    mkdirSync(join(root, 'kernels/build'), { recursive: true });
-    for (const file of files) symlinkSync(join(dirname(liar), `${name}-${file}`), join(root, 'kernels/build', file));
+    for (const file of files) {
+      const build = join(root, file.includes('cuda') ? 'kernels/build-cuda' : 'kernels/build');
+      mkdirSync(build, { recursive: true });
+      symlinkSync(join(dirname(liar), `${name}-${file}`), join(build, file));
+    }
     return root;
   };
   const [both, none, half] = [place('both', 'libqc_kernels.so', 'qc_loader.node'), place('none'), place('half', 'libqc_kernels.so')];
-  const found = { library: join(both, 'kernels/build/libqc_kernels.so'), loader: join(both, 'kernels/build/qc_loader.node') };
+  const all = place('all', 'libqc_kernels.so', 'qc_loader.node', 'libqc_kernels_cuda.so');
+  const foundIn = (root: string) => ({
+    library: join(root, 'kernels/build/libqc_kernels.so'),
+    loader: join(root, 'kernels/build/qc_loader.node'),
+    cuda: null,
+  });
+  const found = foundIn(both);
   const find = (root: string, wish?: string, platform = 'linux x64') => findKernelFiles({ wish, platform, root });
 
   test('lie in the package, or where QC_KERNELS says', () => {
     expect(find(both)).toEqual(found);
     expect(find(both, '')).toEqual(found);
     expect(find(none, found.library)).toEqual(found);
+  });
+  test('are others for CUDA, unless one is asked for', () => {
+    expect(find(all)).toEqual({ ...foundIn(all), cuda: join(all, 'kernels/build-cuda/libqc_kernels_cuda.so') });
+    expect(find(all, found.library)).toEqual(found);
   });
   test('may be missing, for a reason', () => {
     expect(find(none)).toBe('not built');

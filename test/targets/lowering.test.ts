@@ -377,7 +377,7 @@ describe('what is written', () => {
   });
   test('a name that is no target is an error that lists them', () => {
     expect(errorOf(() => targetNamed(targets, 'tpu'))?.message).toMatch(
-      /error QC2006: no target 'tpu'\n {2}hint: targets: ort-cpu, qc-cpu, portable/,
+      /error QC2006: no target 'tpu'\n {2}hint: targets: ort-cpu, qc-cpu, ort-cuda, qc-cuda, portable/,
     );
   });
   test('an operator that the target lacks is QC4001', () => {

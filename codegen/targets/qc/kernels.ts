@@ -6,35 +6,32 @@ import { isOutput } from '../../../ir/pattern.ts';
 import { tensorType } from '../../../ir/types.ts';
 import { emitKernel } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
-import type { Lowered, Target } from '../target.ts';
+import type { Lowered } from '../target.ts';
 import { eachNode, eraseSites, nameOf } from '../walk.ts';
 import { fuseNorm, fuseProduct } from './fusions.ts';
 import { lowerProduct, type Codes } from './products.ts';
 
-/** Our kernels on the CPU: clusters in integers, norms that store through an order. Without the library, their bodies run anywhere. */
-export const qcCpu: Target = {
-  name: 'qc-cpu',
-  summary: "qc's own kernels on the CPU: clusters computed in integers, reorders inside norms; runs without them too, on function bodies",
-  operators: new Set(Object.keys(kernelOperators).map((name) => `qc.${name}`)),
-  byteWeights: 'unsigned',
-  lower(graph) {
-    const report: Lowered[] = [];
-    const codes: Codes = new Map();
-    eraseSites(graph);
-    eachNode(graph, ['MatMul'], (node) => {
-      const name = nameOf(node);
-      const what = lowerProduct(graph, node, codes);
-      if (what) report.push({ kind: 'linear', name, ...what });
-    });
-    for (const [fake, quantize] of codes) dropQuantizer(graph, fake, quantize);
-    eachNode(graph, ['qc.QuantizeClusters'], (node) => {
-      if (fuseProduct(graph, node)) return;
-      const done = fuseNorm(graph, node);
-      if (done) report.push(done);
-    });
-    return report;
-  },
-};
+/** The operators of our library, as a graph spells them. */
+export const kernels: ReadonlySet<string> = new Set(Object.keys(kernelOperators).map((name) => `qc.${name}`));
+
+/** Turns products, quantizers and norms into our operators, which are the same on every device. */
+export function lowerToKernels(graph: Graph): readonly Lowered[] {
+  const report: Lowered[] = [];
+  const codes: Codes = new Map();
+  eraseSites(graph);
+  eachNode(graph, ['MatMul'], (node) => {
+    const name = nameOf(node);
+    const what = lowerProduct(graph, node, codes);
+    if (what) report.push({ kind: 'linear', name, ...what });
+  });
+  for (const [fake, quantize] of codes) dropQuantizer(graph, fake, quantize);
+  eachNode(graph, ['qc.QuantizeClusters'], (node) => {
+    if (fuseProduct(graph, node)) return;
+    const done = fuseNorm(graph, node);
+    if (done) report.push(done);
+  });
+  return report;
+}
 
 /** The quantizer whose codes a kernel makes; who reads its result in float gets it from the codes. */
 function dropQuantizer(graph: Graph, quantizer: Node, made: Node): void {

@@ -65,5 +65,6 @@ export function weightRefusal(w: QuantizedWeight): string | null {
   const bits = storedBits(w.qmin, w.qmax);
   if (bits === null) return `its weight has codes from ${w.qmin} to ${w.qmax}`;
   if (!aligned(w.sizes)) return `row groups of its weight do not end at multiples of ${step} rows`;
-  return floats(w.zero).some((z) => z < -128 || z > 127) ? 'a zero point of its weight does not fit 8 bits' : null;
+  const most = 2 ** (bits - 1) - 1;
+  return floats(w.zero).some((z) => z < -most - 1 || z > most) ? `a zero point of its weight is no code of ${bits} bits` : null;
 }

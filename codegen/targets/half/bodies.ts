@@ -1,0 +1,18 @@
+import type { Graph, Value } from '../../../ir/graph.ts';
+import type { Halving } from './halving.ts';
+
+/** Graphs inside the graph read f32 from around them, as they were written for. */
+export function giveBack(halving: Halving, body: Graph): void {
+  const wide = (v: Value): Value => (isHalved(halving, v) ? halving.twins.as(v, 'f32') : v);
+  for (const node of body.nodes) {
+    node.operands.forEach(({ value }, i) => {
+      if (value && wide(value) !== value) body.setInput(node, i, wide(value));
+    });
+    for (const inner of node.bodies) giveBack(halving, inner);
+  }
+  body.outputs.forEach((v, i) => (body.outputs[i] = wide(v)));
+}
+
+/** Whether a value became f16. Only those of the outer graph did. */
+const isHalved = (halving: Halving, v: Value): boolean =>
+  v.type?.dtype === 'f16' && v.producer?.graph === halving.graph && !halving.isOwn(v);

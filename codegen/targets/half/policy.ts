@@ -1,0 +1,34 @@
+import { isKernel } from '../../kernels/bodies/index.ts';
+
+/**
+ * How an operator takes to f16. `half`: it computes in f16, and adds up in f32 inside. `follow`: it moves values or combines them one
+ * by one, in f16 where what it reads is f16. `single`: it computes in f32, with Casts around it. `size`: it looks at shapes alone.
+ */
+export type Manner = 'half' | 'follow' | 'single' | 'size';
+
+const words = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/));
+
+/** Products, norms (`stash_type` keeps their statistics in f32) and quantizers. */
+export const halves = words(
+  `MatMul Gemm Einsum Conv LayerNormalization RMSNormalization Attention RotaryEmbedding QuantizeLinear DequantizeLinear
+  com.microsoft.MatMulNBits`,
+);
+
+/** Operators that have f16 on CUDA, and whose error in it is that of one rounding. */
+export const followers = words(
+  `Identity Transpose Reshape Flatten Squeeze Unsqueeze Expand Tile Concat Split Slice Gather GatherElements GatherND ScatterElements
+  ScatterND Pad Trilu Where Add Sub Mul Div Neg Abs Sign Ceil Floor Round Min Max Clip Relu LeakyRelu Elu Gelu Erf Tanh Sigmoid Softplus
+  Sqrt Reciprocal ReduceMax ReduceMin ArgMax ArgMin TopK Equal Less Greater LessOrEqual GreaterOrEqual IsNaN IsInf`,
+);
+
+const sizes = words('Shape Size');
+
+/**
+ * What computes in f16 and what in f32. The rest, Softmax, Exp, Log, Pow, Sin, Cos, sums and means among it, and every operator
+ * that is not known here, is `single`: it exponentiates, it sums over many, or nobody said that it may be less exact.
+ */
+export function mannerOf(op: string): Manner {
+  if (halves.has(op) || isKernel(op)) return 'half';
+  if (followers.has(op)) return 'follow';
+  return sizes.has(op) ? 'size' : 'single';
+}

@@ -1,0 +1,91 @@
+import { int } from '../../../ir/attributes.ts';
+import { Node, type Graph, type Value } from '../../../ir/graph.ts';
+import { encodeFloats, floats, lazy, scalar, type Tensor } from '../../../ir/tensor.ts';
+import { tensorType } from '../../../ir/types.ts';
+import { largestHalf, type Standing } from './standing.ts';
+
+export type Float = 'f32' | 'f16';
+
+/** How a Cast spells an element type. */
+const codes: Readonly<Record<Float, number>> = { f32: 1, f16: 10 };
+
+/** Gives the values of a graph in the other float type, each made once: constants anew, what follows from them anew, the rest by a Cast. */
+export class Twins {
+  readonly #graph: Graph;
+  readonly #standing: (v: Value) => Standing | null;
+  readonly #twins = new Map<Value, Value>();
+  constructor(graph: Graph, standing: (v: Value) => Standing | null) {
+    this.#graph = graph;
+    this.#standing = standing;
+  }
+
+  /** `v` in this element type. */
+  as(v: Value, dtype: Float): Value {
+    if (v.type?.dtype === dtype) return v;
+    const known = this.#twins.get(v);
+    if (known) return known;
+    const standing = this.#standing(v);
+    if (v.constant) this.set(v, this.#graph.addConstant(this.#fresh(v, dtype), recoded(v.constant, dtype)));
+    else if (standing?.kind === 'free' && v.producer) this.#copy(v.producer, dtype);
+    else this.set(v, this.#cast(v, dtype, v.producer === null || standing?.strain === 'large'));
+    return this.#twins.get(v)!;
+  }
+
+  /** `twin` is `v` in the other float type. */
+  set(v: Value, twin: Value): void {
+    this.#twins.set(v, twin);
+  }
+
+  /** Gives twins the names of the constants that nobody read any more, once those are erased. */
+  tidy(): void {
+    for (const [v, twin] of this.#twins)
+      if (v.constant && this.#graph.constants.has(twin) && !this.#graph.isNameTaken(v.name)) this.#graph.rename(twin, v.name);
+  }
+
+  #copy(node: Node, dtype: Float): void {
+    const made = new Node({
+      op: node.op,
+      loc: node.loc,
+      inputs: node.operands.map(({ value }) => value && (this.#standing(value) ? this.as(value, dtype) : value)),
+      attributes: Object.fromEntries(node.attributes),
+      results: node.outputs.map((o) => ({
+        name: this.#fresh(o, dtype),
+        type: o.type && this.#standing(o) ? tensorType(dtype, o.type.shape) : o.type,
+      })),
+    });
+    this.#graph.insertAfter(node, made);
+    node.outputs.forEach((o, i) => this.set(o, made.outputs[i]!));
+  }
+
+  /** Of what nobody knows, or knows to be beyond f16, the nearest that f16 has. */
+  #cast(v: Value, dtype: Float, bounded: boolean): Value {
+    const source = dtype === 'f16' && bounded ? this.#behind(v, v, 'Clip', this.#bounds(v), 'f32', 'bounded') : v;
+    return this.#behind(v, source, 'Cast', [], dtype, dtype);
+  }
+
+  #bounds(v: Value): readonly Value[] {
+    return [-largestHalf, largestHalf].map((x) => this.#graph.addConstant(this.#graph.freshName(`${v.name}.bound`), scalar(x)));
+  }
+
+  /** A node that reads `x`, behind it; named after `v`. */
+  #behind(v: Value, x: Value, op: 'Cast' | 'Clip', more: readonly Value[], dtype: Float, suffix: string): Value {
+    const made = new Node({
+      op,
+      ...(x.producer ? { loc: x.producer.loc } : {}),
+      inputs: [x, ...more],
+      attributes: op === 'Cast' ? { to: int(codes[dtype]) } : {},
+      results: [{ name: this.#graph.freshName(`${v.name}.${suffix}`), type: tensorType(dtype, v.type?.shape ?? null) }],
+    });
+    return (x.producer ? this.#graph.insertAfter(x.producer, made) : this.#graph.prepend(made)).output;
+  }
+
+  #fresh(v: Value, dtype: Float): string {
+    return this.#graph.freshName(v.constant ? v.name : `${v.name}.${dtype}`);
+  }
+}
+
+/** The same numbers in another float type; in f16 at most what that holds. */
+const recoded = (t: Tensor, dtype: Float): Tensor =>
+  lazy(dtype, t.shape, () => encodeFloats(dtype, dtype === 'f16' ? floats(t).map(bounded) : floats(t)));
+
+const bounded = (x: number): number => (Number.isFinite(x) ? Math.min(Math.max(x, -largestHalf), largestHalf) : x);

@@ -1,0 +1,51 @@
+import { Node, type Graph, type Use } from '../../../ir/graph.ts';
+import { isOutput } from '../../../ir/pattern.ts';
+import { quantizedWeight } from '../quantized.ts';
+import type { Lowered } from '../target.ts';
+import { eachNode, eraseSites, nameOf } from '../walk.ts';
+import { integerRefusal } from './integers.ts';
+import { quantizerOf, quantizers } from './quantizer.ts';
+
+/** Has every reader of a quantized activation read it in float, but for the products that compute in integers. */
+export function declineQuantizers(graph: Graph): readonly Lowered[] {
+  const report: Lowered[] = [];
+  eraseSites(graph);
+  eachNode(graph, quantizers, (node) => {
+    if (!quantizerOf(node.output)) return;
+    for (const use of [...node.output.uses]) {
+      const why = refusal(use);
+      if (why === null) continue;
+      report.push(...told(use, why));
+      graph.setInput(use.node, use.index, node.input(0));
+    }
+    if (isOutput(node.output)) replaceOutput(graph, node);
+  });
+  return report;
+}
+
+/** Why a reader does not compute with codes; null for a product that does. */
+function refusal({ node, index, value }: Use): string | null {
+  const weight = node.op === 'MatMul' && index === 0 ? quantizedWeight(node.input(1)) : null;
+  return weight ? integerRefusal(value!.producer!, weight) : 'ONNX Runtime has no operator for it in integers on CUDA';
+}
+
+const operands = ['query', 'key', 'value'];
+
+/** What the ledger hears: of the product or Attention that reads the value, behind biases and transforms too. */
+function told({ node, index }: Use, why: string): readonly Lowered[] {
+  if (node.op === 'MatMul') return [{ kind: 'linear', name: nameOf(node), left: `its input stays in float: ${why}` }];
+  if (node.op === 'Attention' && index < operands.length)
+    return [{ kind: 'attention', name: nameOf(node), left: `its ${operands[index]} stays in float: ${why}` }];
+  return /^(Add|qc\.(Encode|Decode))$/.test(node.op) ? [...node.output.uses].flatMap((use) => told(use, why)) : [];
+}
+
+/** The caller reads the value itself, under the name that it knows; products may still read codes. */
+function replaceOutput(graph: Graph, node: Node): void {
+  const { output } = node;
+  const { name, type } = output;
+  graph.rename(output, graph.freshName(name));
+  const copy = graph.insertAfter(node, new Node({ op: 'Identity', inputs: [node.input(0)], results: [{ name, type }] }));
+  graph.outputs.forEach((o, i) => {
+    if (o === output) graph.outputs[i] = copy.output;
+  });
+}

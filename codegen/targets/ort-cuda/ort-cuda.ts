@@ -1,0 +1,41 @@
+import type { Graph, Node } from '../../../ir/graph.ts';
+import { inBlocks, lowerToNbits, weightRefusal } from '../nbits.ts';
+import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
+import type { Lowered, Target } from '../target.ts';
+import { eachNode, nameOf } from '../walk.ts';
+import { declineQuantizers } from './decline.ts';
+import { lowerToIntegers, type Codes } from './integers.ts';
+import { quantizerOf } from './quantizer.ts';
+
+/**
+ * Stock ONNX Runtime on CUDA. Its provider multiplies f16 with weights of 4 and 8 bits (MatMulNBits), and int8 with int8 to int32
+ * (MatMulInteger). It has no operator that quantizes within a product: QDQ around one runs in float, or on the CPU with copies. So an
+ * activation is quantized for a long int8 product alone, and otherwise stays in float, which is as fast and more exact.
+ */
+export const ortCuda: Target = {
+  name: 'ort-cuda',
+  summary: 'stock ONNX Runtime on CUDA: 4- and 8-bit weights in MatMulNBits, long int8 products in MatMulInteger, the rest in f16',
+  operators: new Set(['com.microsoft.MatMulNBits']),
+  floats: 'f16',
+  weights: 'float',
+  decline: declineQuantizers,
+  lower(graph) {
+    const report: Lowered[] = [];
+    const codes: Codes = new Map();
+    eachNode(graph, ['MatMul'], (node) => {
+      const weight = quantizedWeight(node.input(1));
+      if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight, codes) });
+    });
+    return report;
+  },
+};
+
+/** MatMulInteger where the input is still quantized; else MatMulNBits, for weights whose row groups can be cut into blocks; else f16. */
+function lowerProduct(graph: Graph, node: Node, weight: QuantizedWeight, codes: Codes): Omit<Lowered, 'kind' | 'name'> {
+  if (quantizerOf(node.input(0))) return { done: lowerToIntegers(graph, node, weight, codes) };
+  const blocks = inBlocks(weight);
+  const refused = weightRefusal(blocks);
+  if (refused !== null) return { left: `runs in float: ${refused}` };
+  // The bias stays an Add: older releases refuse one in their CUDA kernel.
+  return { done: lowerToNbits(graph, node, { weight: blocks, x: node.input(0)!, quantizes: false, biased: false }) };
+}
