@@ -12,6 +12,8 @@ std::shared_ptr<const int32_t> CudaMemory::upload(const std::vector<int32_t>& va
   check(cudaMalloc(&memory, bytes));
   const std::shared_ptr<int32_t> table(static_cast<int32_t*>(memory), cudaFree);
   check(cudaMemcpy(memory, values.data(), bytes, cudaMemcpyHostToDevice));
+  // The copy may still be under way, and streams of ONNX Runtime do not wait for it.
+  check(cudaStreamSynchronize(nullptr));
   return table;
 }
 

@@ -1,4 +1,4 @@
-// Products of few rows, 16 at the most, that are bound by reading the weight. A block has two tiles of the weight; its warps share the
+// Products of few rows that are bound by reading the weight. A block has two tiles of the weight; its warps share the
 // channels, each reading its part of the tiles from front to back, 16 bytes a lane and several steps ahead, once.
 //
 // Lanes of rows and of tiles that do not exist read the last one that does, and their results are dropped.
@@ -10,7 +10,8 @@ namespace qc::cuda {
 constexpr int kDecodeWarps = 8;
 constexpr int kDecodeThreads = 32 * kDecodeWarps;
 constexpr int kRowsOfMma = 8;
-constexpr int64_t kDecodeRows = 2 * kRowsOfMma;
+// More rows than fit a block are the work of others, which read the weight again, from the cache.
+constexpr int64_t kDecodeRows = 64;
 
 // The words of four columns that a lane needs of a step.
 template <int kBits>
@@ -55,15 +56,19 @@ class WeightReader {
 // Of rows 2 t and 2 t + 1 and four columns.
 using Totals = Four[2];
 
-// Goes through the steps first ... last - 1, `kAhead` of which are on their way at any time: load(ahead, slot) reads the step so many on
-// from where advance(steps) has come to, and use(step, slot) has it later; slots stay in registers.
-template <int kAhead, class Slot, class Load, class Advance, class Use>
-__device__ void for_steps(int first, int last, const Load& load, const Advance& advance, const Use& use) {
-  Slot slots[kAhead];
+// Steps first ... last - 1, `kAhead` of which are on their way at any time, to slots that stay in registers. load(ahead, slot) reads the step
+// so many on from where advance(steps) has come to. First of all, what comes first is sent for:
+template <int kAhead, class Slot, class Load>
+__device__ void begin_steps(int first, int last, Slot (&slots)[kAhead], const Load& load) {
 #pragma unroll
   for (int i = 0; i < kAhead; ++i) {
     if (first + i < last) load(i, slots[i]);
   }
+}
+
+// Then use(step, slot) has one after the other.
+template <int kAhead, class Slot, class Load, class Advance, class Use>
+__device__ void for_steps(int first, int last, Slot (&slots)[kAhead], const Load& load, const Advance& advance, const Use& use) {
   for (int step = first; step < last; step += kAhead) {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
@@ -78,10 +83,10 @@ __device__ void for_steps(int first, int last, const Load& load, const Advance& 
 // The steps of a warp: a share of all of them, as even as can be.
 __device__ inline int first_step(int steps, int warp) { return static_cast<int>(static_cast<int64_t>(steps) * warp / kDecodeWarps); }
 
-// For 8 * row_blocks rows.
-inline Shape decode_shape(const DeviceWeight& weight, int row_blocks) {
+// Blocks have 8 * row_blocks rows.
+inline Shape decode_shape(const DeviceWeight& weight, int64_t rows, int row_blocks) {
   const auto shared = static_cast<size_t>(kDecodeWarps * ResultTile::bytes(kRowsOfMma * row_blocks));
-  return {dim3(divide_up(weight.tiles, 2)), kDecodeThreads, shared};
+  return {dim3(divide_up(weight.tiles, 2), divide_up(rows, kRowsOfMma * row_blocks)), kDecodeThreads, shared};
 }
 
 // Adds up what the warps have, in their order, and finishes it.
@@ -102,7 +107,8 @@ __device__ void reduce_and_finish(const Totals (&totals)[kRowBlocks], const Epil
 #pragma unroll
     for (int i = 0; i < 4; ++i) sum.values[i] += part.values[i];
   }
-  finish(epilogue, row, row < rows, pair, q, sum);
+  const int64_t at = static_cast<int64_t>(blockIdx.y) * kRows + row;
+  finish(epilogue, at, at < rows, pair, q, sum);
 }
 
 }  // namespace qc::cuda

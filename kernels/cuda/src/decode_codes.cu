@@ -88,9 +88,9 @@ struct Slot {
 };
 
 template <int kWeightBits, int kCodeBits, int kRowBlocks>
-__global__ void __launch_bounds__(kDecodeThreads) decode_codes(const __grid_constant__ Problem problem) {
+__global__ void __launch_bounds__(kDecodeThreads, kRowBlocks == 1 ? 2 : 1) decode_codes(const __grid_constant__ Problem problem) {
   using SlotType = Slot<kWeightBits, kCodeBits, kRowBlocks>;
-  constexpr int kAhead = kWeightBits == 8 || kRowBlocks == 2 ? 4 : 8;
+  constexpr int kAhead = Quads<kWeightBits>::kWords == 2 || kRowBlocks == 2 ? 4 : 8;
   const int steps = problem.weight.steps;
   const Lane lane;
   const int64_t pair = blockIdx.x;
@@ -99,14 +99,17 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_codes(const __grid_cons
   Totals totals[kRowBlocks] = {};
   if (first < last) {
     WeightReader<kWeightBits> weights(problem.weight, pair, first, lane);
-    CodeReader<kCodeBits> rows[2] = {{problem, lane.g, first, lane}, {problem, kRowsOfMma + lane.g, first, lane}};
-    ClusterWalk walk(problem.weight, first, pair * kStep + 4 * lane.g);
-    Sums sums[kRowBlocks];
+    const int64_t row = static_cast<int64_t>(blockIdx.y) * kRowBlocks * kRowsOfMma + lane.g;
+    CodeReader<kCodeBits> rows[2] = {{problem, row, first, lane}, {problem, row + kRowsOfMma, first, lane}};
     const auto load = [&](int ahead, SlotType& slot) {
       weights.load(ahead, slot.weights);
 #pragma unroll
       for (int block = 0; block < kRowBlocks; ++block) rows[block].load(ahead, slot.codes[block]);
     };
+    SlotType slots[kAhead];
+    begin_steps(first, last, slots, load);
+    ClusterWalk walk(problem.weight, first, pair * kStep + 4 * lane.g);
+    Sums sums[kRowBlocks];
     const auto advance = [&](int by) {
       weights.advance(by);
 #pragma unroll
@@ -129,15 +132,15 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_codes(const __grid_cons
       }
       walk.advance();
     };
-    for_steps<kAhead, SlotType>(first, last, load, advance, use);
+    for_steps(first, last, slots, load, advance, use);
   }
   reduce_and_finish<kRowBlocks>(totals, problem.epilogue, problem.rows, pair, lane);
 }
 
 template <int kWeightBits, int kCodeBits>
 void launch_for(const Problem& problem, cudaStream_t stream) {
-  if (problem.rows > kRowsOfMma) return launch(decode_codes<kWeightBits, kCodeBits, 2>, decode_shape(problem.weight, 2), stream, problem);
-  launch(decode_codes<kWeightBits, kCodeBits, 1>, decode_shape(problem.weight, 1), stream, problem);
+  if (problem.rows > kRowsOfMma) return launch(decode_codes<kWeightBits, kCodeBits, 2>, decode_shape(problem.weight, problem.rows, 2), stream, problem);
+  launch(decode_codes<kWeightBits, kCodeBits, 1>, decode_shape(problem.weight, problem.rows, 1), stream, problem);
 }
 
 }  // namespace

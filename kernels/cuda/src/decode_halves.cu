@@ -64,9 +64,9 @@ struct Slot {
 };
 
 template <int kBits, FloatType kType, int kRowBlocks>
-__global__ void __launch_bounds__(kDecodeThreads) decode_halves(const __grid_constant__ Problem problem) {
+__global__ void __launch_bounds__(kDecodeThreads, kRowBlocks == 1 ? 2 : 1) decode_halves(const __grid_constant__ Problem problem) {
   using SlotType = Slot<kBits, kRowBlocks>;
-  constexpr int kAhead = kRowBlocks == 2 ? 4 : 8;
+  constexpr int kAhead = Quads<kBits>::kWords == 2 || kRowBlocks == 2 ? 4 : 6;
   const Lane lane;
   const int64_t pair = blockIdx.x;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -74,7 +74,15 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_halves(const __grid_con
   Totals totals[kRowBlocks] = {};
   if (first < last) {
     WeightReader<kBits> weights(problem.weight, pair, first, lane);
-    RowReader rows[2] = {{problem.x, lane.g, first, lane}, {problem.x, kRowsOfMma + lane.g, first, lane}};
+    const int64_t row = static_cast<int64_t>(blockIdx.y) * kRowBlocks * kRowsOfMma + lane.g;
+    RowReader rows[2] = {{problem.x, row, first, lane}, {problem.x, row + kRowsOfMma, first, lane}};
+    const auto load = [&](int ahead, SlotType& slot) {
+      weights.load(ahead, slot.weights);
+#pragma unroll
+      for (int block = 0; block < kRowBlocks; ++block) slot.x[block] = rows[block].load(ahead);
+    };
+    SlotType slots[kAhead];
+    begin_steps(first, last, slots, load);
     ClusterWalk walk(problem.weight, first, pair * kStep + 4 * lane.g);
     Sums sums[kRowBlocks];
     HalfZero<kBits, kType> zeros[4];
@@ -83,11 +91,6 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_halves(const __grid_con
       for (int i = 0; i < 4; ++i) zeros[i] = HalfZero<kBits, kType>(walk.current().zero(i, kBits));
     };
     enter_cluster();
-    const auto load = [&](int ahead, SlotType& slot) {
-      weights.load(ahead, slot.weights);
-#pragma unroll
-      for (int block = 0; block < kRowBlocks; ++block) slot.x[block] = rows[block].load(ahead);
-    };
     const auto advance = [&](int by) {
       weights.advance(by);
 #pragma unroll
@@ -112,15 +115,15 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_halves(const __grid_con
       walk.advance();
       enter_cluster();
     };
-    for_steps<kAhead, SlotType>(first, last, load, advance, use);
+    for_steps(first, last, slots, load, advance, use);
   }
   reduce_and_finish<kRowBlocks>(totals, problem.epilogue, problem.x.count, pair, lane);
 }
 
 template <int kBits, FloatType kType>
 void launch_for(const Problem& problem, cudaStream_t stream) {
-  if (problem.x.count > kRowsOfMma) return launch(decode_halves<kBits, kType, 2>, decode_shape(problem.weight, 2), stream, problem);
-  launch(decode_halves<kBits, kType, 1>, decode_shape(problem.weight, 1), stream, problem);
+  if (problem.x.count > kRowsOfMma) return launch(decode_halves<kBits, kType, 2>, decode_shape(problem.weight, problem.x.count, 2), stream, problem);
+  launch(decode_halves<kBits, kType, 1>, decode_shape(problem.weight, problem.x.count, 1), stream, problem);
 }
 
 template <int kBits>

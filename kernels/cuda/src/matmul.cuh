@@ -7,7 +7,7 @@
 
 namespace qc::cuda {
 
-// For 16 rows at the most.
+// For few rows.
 void decode_codes_matmul(const ClusterMatMul& product, cudaStream_t stream);
 // Rows of f16 or bf16 that are whole steps, zeros from K on, and aligned to 16 bytes.
 struct HalfRows {
@@ -15,7 +15,7 @@ struct HalfRows {
   int64_t pitch;  // values
   int64_t count;
 };
-// For 16 rows at the most.
+// For few rows.
 void decode_halves_matmul(const WeightMatMul& product, const HalfRows& x, cudaStream_t stream);
 // For any number of rows.
 void prefill_codes_matmul(const ClusterMatMul& product, cudaStream_t stream);

@@ -40,6 +40,13 @@ __device__ void for_fours(int64_t channels, const Body& body) {
   for (int64_t channel = 4 * threadIdx.x; channel < channels; channel += 4 * kThreads) body(channel, channels - channel);
 }
 
+__device__ Four kept_four(const Norm& n, const float* kept, int64_t channel, int64_t count) {
+  return load_four({kept, FloatType::kF32}, channel, count, n.whole);
+}
+__device__ void keep_four(const Norm& n, float* kept, int64_t channel, int64_t count, const Four& four) {
+  store_four({kept, FloatType::kF32}, channel, count, n.whole, four);
+}
+
 // x + residual, rounded to their type, to `kept`; its sum over the thread's channels is the result.
 __device__ float read_row(const Norm& n, int64_t row, float* kept) {
   float total = 0;
@@ -51,10 +58,8 @@ __device__ float read_row(const Norm& n, int64_t row, float* kept) {
       for (int i = 0; i < 4; ++i) x.values[i] = rounded(n.x.type, x.values[i] + residual.values[i]);
     }
     if (n.sum.data) store_four(n.sum, at, count, n.whole, x);
-    for (int i = 0; i < 4; ++i) {
-      if (i < count) kept[channel + i] = x.values[i];
-      total += x.values[i];
-    }
+    keep_four(n, kept, channel, count, x);
+    for (const float value : x.values) total += value;
   });
   return total;
 }
@@ -62,8 +67,9 @@ __device__ float read_row(const Norm& n, int64_t row, float* kept) {
 __device__ float squares_of_row(const Norm& n, const float* kept, float mean) {
   float total = 0;
   for_fours(n.channels, [&](int64_t channel, int64_t count) {
+    const Four x = kept_four(n, kept, channel, count);
     for (int i = 0; i < 4; ++i) {
-      const float difference = i < count ? kept[channel + i] - mean : 0.0f;
+      const float difference = i < count ? x.values[i] - mean : 0.0f;
       total += difference * difference;
     }
   });
@@ -75,13 +81,12 @@ __device__ void normalize_row(const Norm& n, int64_t row, float mean, float inve
     const Four gamma = load_four(n.gamma, channel, count, n.whole);
     Four beta = {};
     if (n.beta.data) beta = load_four(n.beta, channel, count, n.whole);
-    Four y = {};
+    Four y = kept_four(n, kept, channel, count);
     for (int i = 0; i < 4; ++i) {
-      if (i >= count) continue;
-      const float scaled = (kept[channel + i] - mean) * inverse * gamma.values[i];
+      const float scaled = (y.values[i] - mean) * inverse * gamma.values[i];
       y.values[i] = n.beta.data ? scaled + beta.values[i] : scaled;
-      kept[channel + i] = y.values[i];
     }
+    keep_four(n, kept, channel, count, y);
     if (n.normalized.data) store_four(n.normalized, row * n.channels + channel, count, n.whole, y);
   });
 }

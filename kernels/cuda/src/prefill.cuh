@@ -52,31 +52,6 @@ struct Stage {
     return memory + kActivationBytes + (tile * kSteps + step) * kStepBytes + moved * 16;
   }
 
-  __device__ void copy_activations(const Rows& rows, int64_t first_row, int chunk) const {
-    constexpr int kPieces = kChunkBytes / 16;
-    for (int i = static_cast<int>(threadIdx.x); i < kBlockRows * kPieces; i += kPrefillThreads) {
-      const int row = i / kPieces;
-      const int offset = i % kPieces * 16;
-      const int64_t at = static_cast<int64_t>(chunk) * kChunkBytes + offset;
-      const bool exists = first_row + row < rows.count && at < rows.pitch;
-      const uint8_t* from = exists ? rows.data + (first_row + row) * rows.pitch + at : rows.data;
-      copy_async(activations(row, offset / kUnit, offset % kUnit), from, exists);
-    }
-  }
-
-  __device__ void copy_weights(const DeviceWeight& weight, int64_t first_tile, int chunk) const {
-    constexpr int kPieces = kStepBytes / 16;
-    for (int i = static_cast<int>(threadIdx.x); i < kBlockTiles * kSteps * kPieces; i += kPrefillThreads) {
-      const int tile = i / (kSteps * kPieces);
-      const int step = i / kPieces % kSteps;
-      const int piece = i % kPieces;
-      const int64_t at = static_cast<int64_t>(chunk) * kSteps + step;
-      const bool exists = first_tile + tile < weight.tiles && at < weight.steps;
-      const uint8_t* from = exists ? weight.packed + ((first_tile + tile) * weight.steps + at) * kStepBytes + piece * 16 : weight.packed;
-      copy_async(weights(tile, step, piece), from, exists);
-    }
-  }
-
   // Calls take(column, words) with what a lane needs of a step, for its four columns.
   template <class Take>
   __device__ void load_columns(const Place& place, const Lane& lane, int step, const Take& take) const {
@@ -94,6 +69,78 @@ struct Stage {
       take(column, of_column);
     }
   }
+};
+
+// What a thread copies of the activations: the same 16 bytes of a chunk of every 32nd row.
+template <class StageType, int kBlockRows>
+class ActivationCopier {
+ public:
+  __device__ ActivationCopier(const Rows& rows, int64_t first_row)
+      : rows_(rows),
+        offset_(static_cast<int>(threadIdx.x) % kPieces * 16),
+        from_(rows.data + (first_row + thread_row()) * rows.pitch + offset_),
+        left_(static_cast<int>(min(rows.count - first_row, int64_t{kBlockRows})) - thread_row()) {}
+
+  __device__ void copy(const StageType& stage, int chunk) const {
+    const int64_t at = static_cast<int64_t>(chunk) * kChunkBytes;
+    uint8_t* to = stage.activations(thread_row(), offset_ / StageType::kUnit, offset_ % StageType::kUnit);
+#pragma unroll
+    for (int row = 0; row < kBlockRows; row += kRowsAtOnce) {
+      const bool exists = row < left_ && at + offset_ < rows_.pitch;
+      copy_async(to + row * kChunkBytes, exists ? from_ + row * rows_.pitch + at : rows_.data, exists);
+    }
+  }
+
+ private:
+  static constexpr int kPieces = kChunkBytes / 16;
+  static constexpr int kRowsAtOnce = kPrefillThreads / kPieces;
+  __device__ static int thread_row() { return static_cast<int>(threadIdx.x) / kPieces; }
+
+  const Rows& rows_;
+  int offset_;
+  const uint8_t* from_;
+  int left_;
+};
+
+// What a thread copies of the weights: the same 16 bytes of a chunk, which lies as a whole in a tile, of one tile or of several.
+template <class StageType, int kBits, int kSteps>
+class WeightCopier {
+ public:
+  __device__ WeightCopier(const DeviceWeight& weight, int64_t first_tile)
+      : tile_bytes_(static_cast<int64_t>(weight.steps) * StageType::kStepBytes),
+        steps_(weight.steps),
+        tiles_(static_cast<int>(min(weight.tiles - first_tile, int64_t{kBlockTiles}))),
+        tile_(static_cast<int>(threadIdx.x) / kPieces),
+        piece_(static_cast<int>(threadIdx.x) % kPieces),
+        from_(weight.packed + (first_tile + tile_) * tile_bytes_ + piece_ * 16),
+        nothing_(weight.packed) {}
+
+  __device__ void copy(const StageType& stage, int chunk) const {
+    if (tile_ >= kTilesAtOnce) return;
+    const int step = piece_ / kPiecesOfStep;
+    const bool has_step = chunk * kSteps + step < steps_;
+    const uint8_t* from = from_ + static_cast<int64_t>(chunk) * kSteps * StageType::kStepBytes;
+    uint8_t* to = stage.weights(tile_, step, piece_ % kPiecesOfStep);
+#pragma unroll
+    for (int tile = 0; tile < kBlockTiles; tile += kTilesAtOnce) {
+      if (tile_ + tile >= kBlockTiles) break;
+      const bool exists = has_step && tile_ + tile < tiles_;
+      copy_async(to + tile * kSteps * StageType::kStepBytes, exists ? from + tile * tile_bytes_ : nothing_, exists);
+    }
+  }
+
+ private:
+  static constexpr int kPiecesOfStep = StageType::kStepBytes / 16;
+  static constexpr int kPieces = kSteps * kPiecesOfStep;
+  static constexpr int kTilesAtOnce = kPrefillThreads / kPieces < kBlockTiles ? kPrefillThreads / kPieces : kBlockTiles;
+
+  int64_t tile_bytes_;
+  int steps_;
+  // Of those of the block, how many exist.
+  int tiles_;
+  int tile_, piece_;
+  const uint8_t* from_;
+  const uint8_t* nothing_;
 };
 
 // Waits for the chunk that is next, the `stages` - 2 after it being under way.
@@ -151,6 +198,9 @@ struct WarpTotals {
     }
   }
 };
+
+// Up to so many rows, blocks have fewer of them, so that there are more blocks.
+constexpr int64_t kRowsForSmallBlocks = 256;
 
 // How a product is launched, and with how many stages.
 struct PrefillShape {

@@ -43,6 +43,8 @@ __global__ void __launch_bounds__(256) unpack_codes(const __grid_constant__ Unpa
   auto* bytes = reinterpret_cast<uint32_t*>(u.bytes + row * u.pitch);
   int32_t sum = 0;
   int cluster = 0;
+  int end = u.ends[0];
+#pragma unroll 2
   for (int chunk = 0; chunk * kChunkBytes < u.pitch; ++chunk) {
     const int first = chunk * kStepsOfChunk;
     const int step = first + lane / 8, q = lane % 8;
@@ -55,10 +57,10 @@ __global__ void __launch_bounds__(256) unpack_codes(const __grid_constant__ Unpa
     for (int apart = 1; apart < 8; apart *= 2) of_step += __shfl_xor_sync(0xFFFFFFFF, of_step, apart);
     for (int i = 0; i < kStepsOfChunk && first + i < u.steps; ++i) {
       sum += __shfl_sync(0xFFFFFFFF, of_step, 8 * i);
-      if (first + i + 1 < u.ends[cluster]) continue;
+      if (first + i + 1 < end) continue;
       if (lane == 0) u.sums[cluster * u.of_sums + row] = sum;
       sum = 0;
-      ++cluster;
+      if (first + i + 1 < u.steps) end = u.ends[++cluster];
     }
   }
 }
@@ -79,9 +81,9 @@ constexpr float kIntegers = 12582912.0f;
 
 // Sums of one cluster for all rows of a warp: they begin with what the zero points take off.
 template <int kWeightBits, int kEights>
-struct Sums {
+class Sums {
+ public:
   int32_t products[kEights][2][4];
-  bool small;
 
   // `of_rows`: the sums of the codes of the warp's rows.
   __device__ void begin(const int32_t* of_rows, const ClusterColumns& columns, int steps, const Lane& lane) {
@@ -98,10 +100,18 @@ struct Sums {
     }
   }
 
-  __device__ float value(int32_t sum) const { return small ? __int_as_float(sum) - kIntegers : static_cast<float>(sum); }
-
   // totals += scale (sum of a w - zero sum of a)
   __device__ void flush(const Four& scales, WarpTotals<kEights>& totals) const {
+    if (small) {
+      flush(scales, totals, [](int32_t sum) { return __int_as_float(sum) - kIntegers; });
+    } else {
+      flush(scales, totals, [](int32_t sum) { return static_cast<float>(sum); });
+    }
+  }
+
+ private:
+  template <class ToFloat>
+  __device__ void flush(const Four& scales, WarpTotals<kEights>& totals, const ToFloat& to_float) const {
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
 #pragma unroll
@@ -109,11 +119,13 @@ struct Sums {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           float& total = totals.rows[j][row].values[i];
-          total = fmaf(value(products[j][i / 2][i % 2 * 2 + row]), scales.values[i], total);
+          total = fmaf(to_float(products[j][i / 2][i % 2 * 2 + row]), scales.values[i], total);
         }
       }
     }
   }
+
+  bool small = false;
 };
 
 // A chunk, and for each of its steps at which a cluster begins, the sums of its codes [rows].
@@ -125,9 +137,7 @@ struct CodesStage : Stage<kWeightBits, kStepsOfChunk, kBlockRows> {
 
   __device__ const int32_t* sums(int step) const { return reinterpret_cast<const int32_t*>(this->memory + Base::kBytes + step * kSumsBytes); }
 
-  __device__ void copy(const Problem& problem, const Place& place, int64_t first_row, int chunk) const {
-    this->copy_activations(problem.rows, first_row, chunk);
-    this->copy_weights(problem.weight, place.tile, chunk);
+  __device__ void copy_sums(const Problem& problem, int64_t first_row, int chunk) const {
     constexpr int kPieces = kSumsBytes / 16;
     static_assert(kStepsOfChunk * kPieces <= kPrefillThreads, "a thread has a piece");
     const int i = static_cast<int>(threadIdx.x) / kPieces, piece = static_cast<int>(threadIdx.x) % kPieces;
@@ -153,9 +163,15 @@ __global__ void __launch_bounds__(kPrefillThreads, 1) prefill_codes(const __grid
   Sums<kWeightBits, kEights> sums;
   ClusterWalk walk(problem.weight, 0, (place.tile / 2 + place.column_warp) * kStep + 4 * lane.g);
   int start = 0;
-  const auto copy = [&](const StageType& stage, int chunk) { stage.copy(problem, place, block_row, chunk); };
+  const ActivationCopier<StageType, kRowWarps * kWarpRows> activations(problem.rows, block_row);
+  const WeightCopier<StageType, kWeightBits, kStepsOfChunk> weights(problem.weight, place.tile);
+  const auto copy = [&](const StageType& stage, int chunk) {
+    activations.copy(stage, chunk);
+    weights.copy(stage, chunk);
+    stage.copy_sums(problem, block_row, chunk);
+  };
   const auto compute = [&](const StageType& stage, int chunk) {
-#pragma unroll 1
+#pragma unroll
     for (int i = 0; i < kStepsOfChunk; ++i) {
       const int step = chunk * kStepsOfChunk + i;
       if (step >= steps) break;
@@ -204,7 +220,7 @@ void prefill_codes_matmul(const ClusterMatMul& product, cudaStream_t stream) {
   for_bits(product.a_bits, [&](auto bits) { launch(unpack_codes<bits()>, {dim3(divide_up(of_sums, 8)), 256}, stream, unpacking); });
   const Problem problem = {w, epilogue_of(product), {bytes.as<uint8_t>(), pitch, product.rows}, sums.as<int32_t>(), of_sums};
   for_bits(weight.bits, [&](auto bits) {
-    product.rows <= 64 ? launch_for<bits(), 4>(problem, stream) : launch_for<bits(), 8>(problem, stream);
+    product.rows <= kRowsForSmallBlocks ? launch_for<bits(), 4>(problem, stream) : launch_for<bits(), 8>(problem, stream);
   });
 }
 

@@ -48,12 +48,14 @@ __global__ void __launch_bounds__(kPrefillThreads, 1) prefill_halves(const __gri
   WarpTotals<kEights> totals;
   Sums<kEights> sums;
   ClusterWalk walk(problem.weight, 0, (place.tile / 2 + place.column_warp) * kStep + 4 * lane.g);
+  const ActivationCopier<StageType, kRowWarps * kWarpRows> activations(problem.rows, block_row);
+  const WeightCopier<StageType, kBits, kStepsOfChunk> weights(problem.weight, place.tile);
   const auto copy = [&](const StageType& stage, int chunk) {
-    stage.copy_activations(problem.rows, block_row, chunk);
-    stage.copy_weights(problem.weight, place.tile, chunk);
+    activations.copy(stage, chunk);
+    weights.copy(stage, chunk);
   };
   const auto compute = [&](const StageType& stage, int chunk) {
-#pragma unroll 1
+#pragma unroll
     for (int i = 0; i < kStepsOfChunk; ++i) {
       const int step = chunk * kStepsOfChunk + i;
       if (step >= steps) break;
@@ -93,7 +95,7 @@ void launch_for(const Problem& problem, cudaStream_t stream) {
 
 template <int kBits, FloatType kType>
 void launch_for(const Problem& problem, cudaStream_t stream) {
-  problem.rows.count <= 64 ? launch_for<kBits, kType, 4>(problem, stream) : launch_for<kBits, kType, 8>(problem, stream);
+  problem.rows.count <= kRowsForSmallBlocks ? launch_for<kBits, kType, 4>(problem, stream) : launch_for<kBits, kType, 8>(problem, stream);
 }
 
 template <int kBits>

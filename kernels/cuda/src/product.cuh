@@ -23,6 +23,7 @@ struct DeviceWeight {
 };
 
 inline DeviceWeight device_weight(const Weight& weight) {
+  if (reinterpret_cast<uintptr_t>(weight.packed) % 16 != 0) throw std::runtime_error("CUDA: a weight is not aligned to 16 bytes");
   DeviceWeight w = {};
   w.packed = weight.packed;
   w.scale = weight.scale;

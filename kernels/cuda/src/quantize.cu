@@ -13,25 +13,16 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// One quad of a row; `steps` steps make a row.
-struct QuadPlace {
-  int64_t row;
-  int64_t step;
-  int q;
+// Rows are on the first axis of the grid, where there is room for them; `threads` threads have a row.
+Shape shape_of_rows(int64_t rows, int64_t threads) {
+  return {dim3(static_cast<unsigned>(rows), divide_up(threads, kThreads)), kThreads};
+}
 
-  __device__ explicit QuadPlace(int64_t steps) {
-    const int64_t quad = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-    row = quad / 8 / steps;
-    step = quad / 8 % steps;
-    q = static_cast<int>(quad % 8);
-  }
-};
-
-unsigned blocks_of_quads(int64_t rows, int64_t channels) { return divide_up(rows * steps_of(channels) * 8, kThreads); }
+// The thread among those of a row.
+__device__ int64_t thread_of_row() { return static_cast<int64_t>(blockIdx.y) * kThreads + threadIdx.x; }
 
 struct Clustered {
   FloatIn x;  // [rows, C]
-  int64_t rows;
   int64_t channels;
   bool whole;
   const float* scale;      // [G]
@@ -42,21 +33,20 @@ struct Clustered {
 };
 
 __global__ void __launch_bounds__(kThreads) quantize(const __grid_constant__ Clustered c) {
-  const QuadPlace place(steps_of(c.channels));
-  const bool exists = place.row < c.rows;
-  const int64_t channel = place.step * kStep + 4 * place.q;
-  const int64_t count = exists ? c.channels - channel : 0;
-  const Four x = load_four(c.x, place.row * c.channels + channel, count, c.whole);
-  const int cluster = c.of_step[place.step];
+  const int64_t row = blockIdx.x, quad = thread_of_row(), step = quad / 8, channel = 4 * quad;
+  const int64_t count = c.channels - channel;
+  const bool exists = step < steps_of(c.channels);
+  const Four x = load_four(c.x, row * c.channels + channel, count, c.whole);
+  const int cluster = exists ? c.of_step[step] : 0;
   const uint32_t stored = stored_quad(x, count, c.scale[cluster], c.zero[cluster], c.range);
-  uint8_t* bytes = c.codes + place.row * bytes_of(c.channels, c.range.bits) + place.step * 4 * c.range.bits;
-  store_quad(stored, place.q, c.range.bits, bytes, exists);
+  uint8_t* bytes = c.codes + row * bytes_of(c.channels, c.range.bits) + step * 4 * c.range.bits;
+  store_quad(stored, static_cast<int>(quad % 8), c.range.bits, bytes, exists);
 }
 
 struct Dequantization {
   const uint8_t* codes;  // [rows, bytes_of(C, bits)]
-  int64_t rows;
   int64_t channels;
+  bool whole;
   const float* scale;      // [G]
   const float* zero;       // [G]
   const int32_t* of_step;  // [steps]
@@ -66,10 +56,9 @@ struct Dequantization {
 // The quads q and q + 1 of a step, q being even, are the work of one thread.
 template <int kBits>
 __global__ void __launch_bounds__(kThreads) dequantize(const __grid_constant__ Dequantization d) {
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, steps = steps_of(d.channels);
-  const int64_t row = index / 4 / steps, step = index / 4 % steps;
+  const int64_t row = blockIdx.x, index = thread_of_row(), step = index / 4;
   const int t = static_cast<int>(index % 4);
-  if (row >= d.rows) return;
+  if (step >= steps_of(d.channels)) return;
   const auto* words = reinterpret_cast<const uint32_t*>(d.codes + row * bytes_of(d.channels, kBits)) + step * kBits;
   uint32_t of_thread[Quads<kBits>::kWords], quads[2];
 #pragma unroll
@@ -78,10 +67,15 @@ __global__ void __launch_bounds__(kThreads) dequantize(const __grid_constant__ D
   const int cluster = d.of_step[step];
   const float scale = d.scale[cluster], zero = d.zero[cluster];
 #pragma unroll
-  for (int k = 0; k < 8; ++k) {
-    const int64_t channel = step * kStep + 8 * t + k;
-    const auto code = static_cast<float>(static_cast<int>(quads[k / 4] >> (8 * (k % 4)) & 0xFF) - (1 << (kBits - 1)));
-    if (channel < d.channels) d.y[row * d.channels + channel] = (code - zero) * scale;
+  for (int q = 0; q < 2; ++q) {
+    const int64_t channel = step * kStep + 8 * t + 4 * q;
+    Four y;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const auto code = static_cast<float>(static_cast<int>(quads[q] >> (8 * i) & 0xFF) - (1 << (kBits - 1)));
+      y.values[i] = (code - zero) * scale;
+    }
+    store_four({d.y, FloatType::kF32}, row * d.channels + channel, d.channels - channel, d.whole, y);
   }
 }
 
@@ -148,7 +142,6 @@ void quantize_clusters(FloatIn x, int64_t rows, const Quantizer& quantizer, uint
   if (rows == 0) return;
   const int64_t channels = quantizer.clusters.channels();
   const Clustered work = {x,
-                          rows,
                           channels,
                           in_fours(x.data, channels),
                           quantizer.scale,
@@ -156,15 +149,15 @@ void quantize_clusters(FloatIn x, int64_t rows, const Quantizer& quantizer, uint
                           quantizer.clusters.on_device.get() + quantizer.clusters.count(),
                           range_of(quantizer.bits, quantizer.qmin, quantizer.qmax),
                           codes};
-  launch(quantize, {dim3(blocks_of_quads(rows, channels)), kThreads}, queue.stream, work);
+  launch(quantize, shape_of_rows(rows, steps_of(channels) * 8), queue.stream, work);
 }
 
 void dequantize_clusters(const uint8_t* codes, int64_t rows, const Quantizer& quantizer, float* y, Queue queue) {
   if (rows == 0) return;
   const int64_t channels = quantizer.clusters.channels();
   const int32_t* of_step = quantizer.clusters.on_device.get() + quantizer.clusters.count();
-  const Dequantization work = {codes, rows, channels, quantizer.scale, quantizer.zero, of_step, y};
-  const Shape shape = {dim3(divide_up(rows * steps_of(channels) * 4, kThreads)), kThreads};
+  const Dequantization work = {codes, channels, in_fours(y, channels), quantizer.scale, quantizer.zero, of_step, y};
+  const Shape shape = shape_of_rows(rows, steps_of(channels) * 4);
   switch (quantizer.bits) {
     case 3: return launch(dequantize<3>, shape, queue.stream, work);
     case 4: return launch(dequantize<4>, shape, queue.stream, work);

@@ -175,17 +175,17 @@ void test_floats(Random& random, const Shape& shape, int bits, FloatType type) {
 // Few rows and many, one and several blocks, odd sizes, clusters of one step and of many.
 constexpr Shape kShapes[] = {
     {1, 1, 1, 1},      {1, 256, 32, 4},   {2, 320, 48, 10}, {8, 96, 33, 1},    {9, 257, 16, 3},   {16, 512, 70, 2},
-    {17, 64, 32, 2},   {17, 129, 130, 4}, {40, 70, 20, 2},  {64, 300, 128, 5}, {65, 256, 36, 8},  {130, 161, 140, 3},
+    {17, 64, 32, 2},   {33, 129, 130, 4}, {64, 300, 96, 5}, {65, 129, 20, 2},  {70, 256, 140, 8}, {130, 161, 36, 3}, {260, 70, 40, 2},
 };
 // Clusters whose sums are too great for the shorter way to turn them to floats.
-constexpr Shape kLong = {20, 5000, 12, 2};
+constexpr Shape kLong = {65, 5000, 12, 2};
 
 void test_all(uint32_t seed) {
   Random random(seed);
   for (const Shape& shape : kShapes) {
     for (const int w_bits : kBits) {
       // Of many rows, codes are made bytes before all else.
-      constexpr int64_t kFewRows = 16;
+      constexpr int64_t kFewRows = 64;
       for (const int a_bits : kBits) {
         if (shape.rows <= kFewRows || a_bits == random.one_of(kBits)) test_codes(random, shape, a_bits, w_bits, random.one_of(kFloatTypes));
       }

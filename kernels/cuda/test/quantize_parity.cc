@@ -189,7 +189,8 @@ void test_all(uint32_t seed) {
       }
     }
   }
-  // Rows that are too long for shared memory.
+  // Rows that take nearly what shared memory a block has without asking, and that are too long for any.
+  test_norm(random, {1, clusters_of(random.ends(12288, 4)), 8, FloatType::kF32}, {true, false, false, false});
   test_norm(random, {2, clusters_of(random.ends(30000, 7)), 4, FloatType::kF16}, {false, true, true, true});
 }
 
