@@ -122,13 +122,9 @@ __global__ void __launch_bounds__(kDecodeThreads, kRowBlocks == 1 ? 2 : 1) decod
 
 template <int kBits, FloatType kType>
 void launch_for(const Problem& problem, cudaStream_t stream) {
-  if (problem.x.count > kRowsOfMma) return launch(decode_halves<kBits, kType, 2>, decode_shape(problem.weight, problem.x.count, 2), stream, problem);
-  launch(decode_halves<kBits, kType, 1>, decode_shape(problem.weight, problem.x.count, 1), stream, problem);
-}
-
-template <int kBits>
-void launch_for(FloatType type, const Problem& problem, cudaStream_t stream) {
-  type == FloatType::kF16 ? launch_for<kBits, FloatType::kF16>(problem, stream) : launch_for<kBits, FloatType::kBf16>(problem, stream);
+  const int row_blocks = problem.x.count > kRowsOfMma ? 2 : 1;
+  const Shape shape = decode_shape(problem.weight, problem.x.count, row_blocks);
+  launch(row_blocks == 2 ? decode_halves<kBits, kType, 2> : decode_halves<kBits, kType, 1>, shape, stream, problem);
 }
 
 }  // namespace
@@ -136,7 +132,7 @@ void launch_for(FloatType type, const Problem& problem, cudaStream_t stream) {
 void decode_halves_matmul(const WeightMatMul& product, const HalfRows& x, cudaStream_t stream) {
   const Weight& weight = product.weight;
   const Problem problem = {device_weight(weight), epilogue_of(product.bias, product.y, weight.columns), x};
-  weight.bits == 4 ? launch_for<4>(product.x.type, problem, stream) : launch_for<3>(product.x.type, problem, stream);
+  for_halves(weight.bits, product.x.type, [&](auto bits, auto type) { launch_for<bits(), type()>(problem, stream); });
 }
 
 }  // namespace qc::cuda

@@ -32,4 +32,14 @@ void for_bits(int bits, const F& f) {
   if (bits == 3) f(std::integral_constant<int, 3>());
 }
 
+// Calls f with the number of bits, 4 or 3, and the type, f16 or bf16, as types.
+template <class F>
+void for_halves(int bits, FloatType type, const F& f) {
+  const auto with_bits = [&](auto of_type) {
+    bits == 4 ? f(std::integral_constant<int, 4>(), of_type) : f(std::integral_constant<int, 3>(), of_type);
+  };
+  type == FloatType::kF16 ? with_bits(std::integral_constant<FloatType, FloatType::kF16>())
+                          : with_bits(std::integral_constant<FloatType, FloatType::kBf16>());
+}
+
 }  // namespace qc::cuda

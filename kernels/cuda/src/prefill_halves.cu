@@ -98,18 +98,13 @@ void launch_for(const Problem& problem, cudaStream_t stream) {
   problem.rows.count <= kRowsForSmallBlocks ? launch_for<kBits, kType, 4>(problem, stream) : launch_for<kBits, kType, 8>(problem, stream);
 }
 
-template <int kBits>
-void launch_for(FloatType type, const Problem& problem, cudaStream_t stream) {
-  type == FloatType::kF16 ? launch_for<kBits, FloatType::kF16>(problem, stream) : launch_for<kBits, FloatType::kBf16>(problem, stream);
-}
-
 }  // namespace
 
 void prefill_halves_matmul(const WeightMatMul& product, const HalfRows& x, cudaStream_t stream) {
   const Weight& weight = product.weight;
   const Rows rows = {reinterpret_cast<const uint8_t*>(x.data), 2 * x.pitch, x.count};
   const Problem problem = {device_weight(weight), epilogue_of(product.bias, product.y, weight.columns), rows};
-  weight.bits == 4 ? launch_for<4>(product.x.type, problem, stream) : launch_for<3>(product.x.type, problem, stream);
+  for_halves(weight.bits, product.x.type, [&](auto bits, auto type) { launch_for<bits(), type()>(problem, stream); });
 }
 
 }  // namespace qc::cuda

@@ -47,10 +47,6 @@ __device__ inline uint32_t signed_quad(uint32_t stored) {
   return (stored << (8 - kBits)) ^ 0x80808080;
 }
 
-// What undoes the factor of signed_quad.
-template <int kBits>
-constexpr float kUnit = 1.0f / static_cast<float>(1 << (8 - kBits));
-
 // A mask of the first `count` bytes; of none below 1, of all above 3.
 __device__ inline uint32_t first_bytes(int64_t count) {
   if (count >= 4) return 0xFFFFFFFF;

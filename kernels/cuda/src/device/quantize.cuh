@@ -1,6 +1,7 @@
 // Rounding to codes, as the kernels of the CPU do it: every operation rounds once, and none are contracted.
 #pragma once
 #include "core/layout.h"
+#include "device/codes.cuh"
 #include "device/cuda.cuh"
 #include "device/edge.cuh"
 
@@ -23,7 +24,7 @@ __device__ inline uint32_t stored_code(float x, float scale, float zero, const C
 __device__ inline uint32_t stored_quad(const Four& x, int64_t count, float scale, float zero, const CodeRange& range) {
   uint32_t stored = 0;
   for (int i = 0; i < 4; ++i) stored |= stored_code(x.values[i], scale, zero, range) << (8 * i);
-  return stored & (count >= 4 ? 0xFFFFFFFF : count <= 0 ? 0 : (1u << (8 * static_cast<int>(count))) - 1);
+  return stored & first_bytes(count);
 }
 
 }  // namespace qc::cuda
