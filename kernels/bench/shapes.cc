@@ -59,9 +59,14 @@ struct Kind {
 void time_shape(const Kind& kind, int64_t rows, int64_t size) {
   const auto packed = any_bytes(tiles_of(size) * steps_of(size) * kind.w_bits * 4 * kTile);
   const std::vector<float> scale(static_cast<size_t>(kind.groups * size), 1e-4f);
+  // Symmetric weights have no zero points; 8-bit ones usually are.
+  std::vector<int8_t> zero(static_cast<size_t>(kind.groups * size));
+  for (int8_t& value : zero) value = static_cast<int8_t>(std::rand() % 5 - 2);
   const std::vector<float> bias(static_cast<size_t>(size), 0.5f);
   std::vector<float> y(static_cast<size_t>(rows * size));
-  const Weight weight = {packed.data(), kind.w_bits, even_clusters(size, kind.groups), size, scale.data(), nullptr};
+  Weight weight = {packed.data(), kind.w_bits, even_clusters(size, kind.groups), size, scale.data(),
+                         kind.w_bits == 8 ? nullptr : zero.data()};
+  weight.tables = pair_tables(weight);
   if (kind.a_bits == 0) {
     const std::vector<float> x(static_cast<size_t>(rows * size), 0.25f);
     const WeightMatMul product = {rows, {x.data()}, weight, {bias.data()}, {y.data()}};

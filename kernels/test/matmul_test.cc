@@ -331,6 +331,9 @@ void extreme_codes() {
           options.zeros = a_fill == Fill::kLeast;
           check_clusters({5, {3200}, 48}, options);
           check_clusters({1, {3072, 3104}, 40}, options);
+          // The most channels of 8-bit codes whose sums a float holds, and more.
+          check_clusters({3, {512}, 32}, options);
+          check_clusters({3, {512, 1056}, 32}, options);
         }
       }
     }

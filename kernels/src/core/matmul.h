@@ -1,7 +1,8 @@
 // Products with packed weights. Nothing here knows of ONNX Runtime; callers have checked shapes and bounds.
 #pragma once
 #include <cstdint>
-#include <string_view>
+#include <memory>
+#include <vector>
 
 #include "core/float_type.h"
 #include "core/parallel.h"
@@ -11,6 +12,12 @@ namespace qc {
 
 enum class Activation { kNone, kRelu, kGelu, kGeluTanh, kSilu };
 
+// Scales and zero points of a weight in the order in which the CPU reads them: those of 32 columns, cluster after cluster, side by side.
+struct PairTables {
+  std::vector<float> scale;   // [pairs, G, 32], 0 beyond N
+  std::vector<uint8_t> zero;  // [pairs, G, 32], stored like codes; empty for zeros
+};
+
 // w[k, n] of the packed weight, and what goes with it.
 struct Weight {
   const uint8_t* packed;  // [tiles, steps, bits, 64]
@@ -19,7 +26,10 @@ struct Weight {
   int64_t columns;        // N
   const float* scale;     // [G, N]
   const int8_t* zero;     // [G, N], or null for zeros
+  // For the CPU, if they have been made once for all runs.
+  std::shared_ptr<const PairTables> tables = nullptr;
 };
+std::shared_ptr<const PairTables> pair_tables(const Weight& weight);
 
 // y = activation(token_scale * (S - token_zero * offset) + bias) * multiplier; see ClusterMatMul in kernels/operators.json.
 struct ClusterMatMul {

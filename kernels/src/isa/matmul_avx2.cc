@@ -15,12 +15,13 @@ struct Avx2 : Lanes8 {
   static constexpr int kFloatRows = 6;
   static constexpr int kFloatVectors = 2;
 
-  static Int dot(Int sum, Int weight, Int activation) {
-    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(weight, activation));
+  static Int dot(Int sum, Int u8, Int s8) {
+    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(u8, s8));
     // Else GCC would add up the products of a step in an order that takes far more registers than there are.
     __asm__("" : "+x"(sum));
     return sum;
   }
+  static Int dot(Int u8, Int s8) { return _mm256_maddubs_epi16(u8, s8); }
   // Lanes of 16 bits, times a factor, to lanes of 32.
   static Int widen(Int sum, int factor) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(static_cast<short>(factor))); }
 };

@@ -18,7 +18,7 @@ struct AvxVnni : Lanes8 {
   static constexpr int kFloatRows = 6;
   static constexpr int kFloatVectors = 2;
 
-  static Int dot(Int sum, Int weight, Int activation) { return _mm256_dpbusd_avx_epi32(sum, weight, activation); }
+  static Int dot(Int sum, Int u8, Int s8) { return _mm256_dpbusd_avx_epi32(sum, u8, s8); }
 };
 
 }  // namespace

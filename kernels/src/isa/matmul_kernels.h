@@ -8,9 +8,6 @@
 
 namespace qc {
 
-// Columns are worked on two tiles at a time, so that a step of output codes is of one piece.
-inline constexpr int kPair = 2 * kTile;
-
 // Rows are split into parts that a kernel multiplies at once. They differ by one row at the most: a last part of few rows would be slow.
 struct Rows {
   int64_t first, count;
@@ -25,31 +22,42 @@ inline constexpr Rows rows_of(int64_t rows, int64_t parts, int64_t part) {
 struct Block {
   int64_t part, part_end;
   int64_t pair, pair_end;
-  float* floats;
-  int8_t* bytes;
-  uint8_t* weights;
+  uint8_t* weights;  // [steps, 32, 32] if weights are unpacked
+  int32_t* starts;   // [groups, 32] if they are centered
+  float* sums;       // [2 rows, 32], of products with float activations
 };
 
-// A block of more parts has its weights unpacked once for all of them.
+// Weights of a product of more parts are unpacked once for all of them.
 inline constexpr int64_t kPartsToUnpack = 3;
+
+// How a kernel reads weights.
+enum class WeightForm {
+  kStored,    // as they are packed
+  kBytes,     // a byte for each stored code
+  kCentered,  // a byte for each code less its zero point, which leaves nothing to take off the sums of a cluster
+};
 
 struct ClusterJob {
   const ClusterMatMul* product;
   const QuantizeKernels* quantize;
+  const PairTables* tables;
   int64_t parts;
   const int64_t* ends;       // of the clusters, in channels
   const int64_t* step_ends;  // and in steps
   int64_t groups;
   int64_t steps;
   // For every part of the rows one after the other:
-  int8_t* activations;        // [steps, rows of the part, 32], the codes, 0 beyond K
-  int32_t* corrections;       // [groups, rows of the part], sums of the codes of a cluster, times -1, or times -lift if zeros are missing
+  int8_t* activations;        // [steps, rows of the part, 32], the codes, 0 beyond K; stored ones if weights are centered
+  float* corrections;         // [groups, rows of the part], sums of the codes of a cluster, times -1
+  bool small;                 // whether floats hold all sums of products of codes exactly
+  WeightForm form;
   const Affine* out_affines;  // [pairs], when the result is quantized
 };
 
 struct WeightJob {
   const WeightMatMul* product;
   const QuantizeKernels* quantize;
+  const PairTables* tables;
   int64_t parts;
   const int64_t* step_ends;
   int64_t groups;
@@ -60,11 +68,11 @@ struct WeightJob {
 struct MatMulKernels {
   // The most rows in a part.
   int cluster_rows, weight_rows;
+  // Whether weights may be centered: it takes sums in 32 bits.
+  bool centers;
   // Fills job.activations and job.corrections for a part.
   void (*unpack)(const ClusterJob& job, const Rows& rows);
-  // Block.floats: [groups, 32]; Block.bytes: [groups, 32]; Block.weights: [steps, 32, 32] if there are weights to unpack.
   void (*multiply)(const ClusterJob& job, const Block& block);
-  // Block.floats: [groups + 2 rows, 32]; Block.bytes: [groups, 32].
   void (*multiply_weight)(const WeightJob& job, const Block& block);
 };
 

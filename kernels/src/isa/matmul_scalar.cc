@@ -11,9 +11,9 @@ struct Scalar : Lanes1 {
   static constexpr int kFloatRows = 2;
   static constexpr int kFloatVectors = 4;
 
-  static Int dot(Int sum, Int weight, Int activation) {
+  static Int dot(Int sum, Int u8, Int s8) {
     for (int shift = 0; shift < 32; shift += 8) {
-      sum += (weight >> shift & 0xFF) * static_cast<Int>(static_cast<int8_t>(activation >> shift & 0xFF));
+      sum += (u8 >> shift & 0xFF) * static_cast<Int>(static_cast<int8_t>(s8 >> shift & 0xFF));
     }
     return sum;
   }

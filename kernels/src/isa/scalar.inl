@@ -20,13 +20,19 @@ struct Lanes1 {
     return word;
   }
   static void store(uint8_t* to, Int a) { std::memcpy(to, &a, sizeof a); }
-  static Int load_int8(const int8_t* from) { return static_cast<Int>(*from); }
+  static Int splat_quad(const int8_t* codes) { return load(reinterpret_cast<const uint8_t*>(codes)); }
+  static Int load_uint8(const uint8_t* from) { return *from; }
   static Int splat(int value) { return static_cast<Int>(value); }
   static Int shift_right(Int a, int count) { return a >> count; }
   static Int shift_left(Int a, int count) { return a << count; }
   static Int bit_and(Int a, Int b) { return a & b; }
   static Int bit_or(Int a, Int b) { return a | b; }
   static Int add(Int a, Int b) { return a + b; }
+  static Int subtract_bytes(Int a, Int b) {
+    Int difference = 0;
+    for (int shift = 0; shift < 32; shift += 8) difference |= (((a >> shift) - (b >> shift)) & 0xFF) << shift;
+    return difference;
+  }
   static Int multiply(Int a, Int b) { return a * b; }
   static Float to_float(Int a) { return static_cast<float>(static_cast<int32_t>(a)); }
 

@@ -14,7 +14,9 @@ PackedWeight::PackedWeight(const ort::Info& info, int bits) : bits_(bits), clust
   const ort::Tensor& scale = info.constant("scale");
   if (!scale.present) return;
   if (info.constant("weight").present) check_weight(info.constant("weight"), scale.shape[1]);
-  if (info.constant("zero").present) require_shape(info.constant("zero"), scale.shape);
+  const ort::Tensor& zero = info.constant("zero");
+  if (zero.present) require_shape(zero, scale.shape);
+  if (scale.on_host) tables_ = pair_tables({nullptr, bits_, clusters_, scale.shape[1], scale.as<float>(), zero.as<int8_t>()});
 }
 
 Weight PackedWeight::weight(const ort::Context& context) const {
@@ -23,7 +25,8 @@ Weight PackedWeight::weight(const ort::Context& context) const {
   check_weight(weight, scale.shape[1]);
   if (zero.present && !zero.constant) check_zero(zero);
   if (zero.present) require_shape(zero, scale.shape);
-  return {weight.as<uint8_t>(), bits_, clusters_, scale.shape[1], scale.as<float>(), zero.as<int8_t>()};
+  const bool same = scale.constant && (zero.constant || !zero.present);
+  return {weight.as<uint8_t>(), bits_, clusters_, scale.shape[1], scale.as<float>(), zero.as<int8_t>(), same ? tables_ : nullptr};
 }
 
 void PackedWeight::check_scale(const ort::Tensor& scale) const {

@@ -21,6 +21,7 @@ class PackedWeight {
 
   int bits_;
   Clusters clusters_;
+  std::shared_ptr<const PairTables> tables_;  // of constants
 };
 
 }  // namespace qc
