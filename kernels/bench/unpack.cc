@@ -1,4 +1,5 @@
-// Layouts for 3-bit codes: time to turn a weight into bytes, four channels to a word, beside that of 4-bit codes. The layout in use is "two and one".
+// Layouts for 3-bit codes: time to turn a weight into bytes, four channels to a word, beside that of 4-bit codes. The layout in use is
+// "two and one".
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -84,7 +85,8 @@ void measure(int64_t channels, int64_t columns) {
     times.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
   }
   std::nth_element(times.begin(), times.begin() + 10, times.end());
-  std::printf("%-22s %lld x %lld: %8.1f us (%u)\n", Layout::kName, static_cast<long long>(channels), static_cast<long long>(columns), times[10], seen & 1u);
+  std::printf("%-22s %lld x %lld: %8.1f us (%u)\n", Layout::kName, static_cast<long long>(channels), static_cast<long long>(columns),
+              times[10], seen & 1u);
 }
 
 }  // namespace

@@ -52,7 +52,12 @@ using cudaStream_t = void*;
 using cudaError_t = int;
 using cudaMemPool_t = void*;
 constexpr cudaError_t cudaSuccess = 0;
-enum { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaMemPoolAttrReleaseThreshold, cudaMemAllocationTypePinned, cudaMemLocationTypeDevice };
+enum {
+  cudaFuncAttributeMaxDynamicSharedMemorySize,
+  cudaMemPoolAttrReleaseThreshold,
+  cudaMemAllocationTypePinned,
+  cudaMemLocationTypeDevice
+};
 struct cudaMemPoolProps {
   int allocType;
   struct {

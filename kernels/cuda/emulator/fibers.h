@@ -28,8 +28,8 @@ void set_max_shared_bytes(int bytes);
 
 uint8_t* shared_memory();
 
-// What threads that meet do: called by all of a warp, or a block, it runs `combine` once, when all have come; `data` are what each has brought,
-// by lane. Threads that come to different meetings, or do not come, end the process with a message.
+// What threads that meet do: called by all of a warp, or a block, it runs `combine` once, when all have come; `data` are what each has
+// brought, by lane. Threads that come to different meetings, or do not come, end the process with a message.
 void meet_warp(const char* what, void* data, const std::function<void(void* const* data)>& combine);
 void meet_block(const char* what);
 

@@ -30,7 +30,8 @@ uint16_t to_half(float value) {
 
 // d += a b of a warp: m16n8kK, an operand's register holding kInRegister values that `value` takes out.
 template <int kInRegister, class Sum, class ValueOfA, class ValueOfB>
-void mma(const char* what, Sum (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const ValueOfA& value_of_a, const ValueOfB& value_of_b) {
+void mma(const char* what, Sum (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const ValueOfA& value_of_a,
+         const ValueOfB& value_of_b) {
   struct Item {
     Sum* d;
     const uint32_t* a;

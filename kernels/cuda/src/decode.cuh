@@ -56,8 +56,8 @@ class WeightReader {
 // Of rows 2 t and 2 t + 1 and four columns.
 using Totals = Four[2];
 
-// Steps first ... last - 1, `kAhead` of which are on their way at any time, to slots that stay in registers. load(ahead, slot) reads the step
-// so many on from where advance(steps) has come to. First of all, what comes first is sent for:
+// Steps first ... last - 1, `kAhead` of which are on their way at any time, to slots that stay in registers. load(ahead, slot) reads the
+// step so many on from where advance(steps) has come to. First of all, what comes first is sent for:
 template <int kAhead, class Slot, class Load>
 __device__ void begin_steps(int first, int last, Slot (&slots)[kAhead], const Load& load) {
 #pragma unroll
@@ -91,7 +91,8 @@ inline Shape decode_shape(const DeviceWeight& weight, int64_t rows, int row_bloc
 
 // Adds up what the warps have, in their order, and finishes it.
 template <int kRowBlocks>
-__device__ void reduce_and_finish(const Totals (&totals)[kRowBlocks], const Epilogue& epilogue, int64_t rows, int64_t pair, const Lane& lane) {
+__device__ void reduce_and_finish(const Totals (&totals)[kRowBlocks], const Epilogue& epilogue, int64_t rows, int64_t pair,
+                                  const Lane& lane) {
   constexpr int kRows = kRowsOfMma * kRowBlocks;
   const int warp = static_cast<int>(threadIdx.x) / 32, index = static_cast<int>(threadIdx.x) % 32;
   const auto tile_of = [](int w) { return ResultTile(shared_memory() + w * ResultTile::bytes(kRows)); };

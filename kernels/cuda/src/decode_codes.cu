@@ -139,7 +139,9 @@ __global__ void __launch_bounds__(kDecodeThreads, kRowBlocks == 1 ? 2 : 1) decod
 
 template <int kWeightBits, int kCodeBits>
 void launch_for(const Problem& problem, cudaStream_t stream) {
-  if (problem.rows > kRowsOfMma) return launch(decode_codes<kWeightBits, kCodeBits, 2>, decode_shape(problem.weight, problem.rows, 2), stream, problem);
+  if (problem.rows > kRowsOfMma) {
+    return launch(decode_codes<kWeightBits, kCodeBits, 2>, decode_shape(problem.weight, problem.rows, 2), stream, problem);
+  }
   launch(decode_codes<kWeightBits, kCodeBits, 1>, decode_shape(problem.weight, problem.rows, 1), stream, problem);
 }
 

@@ -135,7 +135,9 @@ struct CodesStage : Stage<kWeightBits, kStepsOfChunk, kBlockRows> {
   static constexpr int kSumsBytes = kBlockRows * static_cast<int>(sizeof(int32_t));
   static constexpr int kBytes = Base::kBytes + kStepsOfChunk * kSumsBytes;
 
-  __device__ const int32_t* sums(int step) const { return reinterpret_cast<const int32_t*>(this->memory + Base::kBytes + step * kSumsBytes); }
+  __device__ const int32_t* sums(int step) const {
+    return reinterpret_cast<const int32_t*>(this->memory + Base::kBytes + step * kSumsBytes);
+  }
 
   __device__ void copy_sums(const Problem& problem, int64_t first_row, int chunk) const {
     constexpr int kPieces = kSumsBytes / 16;
@@ -216,7 +218,8 @@ void prefill_codes_matmul(const ClusterMatMul& product, cudaStream_t stream) {
   const Scratch bytes(static_cast<size_t>(product.rows * pitch), stream);
   const Scratch sums(static_cast<size_t>(of_sums) * weight.clusters.count() * sizeof(int32_t), stream);
   const DeviceWeight w = device_weight(weight);
-  const Unpacking unpacking = {product.codes, w.ends, channels, product.rows, w.steps, pitch, of_sums, bytes.as<int8_t>(), sums.as<int32_t>()};
+  const Unpacking unpacking = {product.codes, w.ends,  channels,           product.rows,      w.steps,
+                               pitch,         of_sums, bytes.as<int8_t>(), sums.as<int32_t>()};
   for_bits(product.a_bits, [&](auto bits) { launch(unpack_codes<bits()>, {dim3(divide_up(of_sums, 8)), 256}, stream, unpacking); });
   const Problem problem = {w, epilogue_of(product), {bytes.as<uint8_t>(), pitch, product.rows}, sums.as<int32_t>(), of_sums};
   for_bits(weight.bits, [&](auto bits) {

@@ -99,7 +99,8 @@ struct ClusterColumns {
 class ClusterWalk {
  public:
   // From the cluster that has this step.
-  __device__ ClusterWalk(const DeviceWeight& weight, int step, int64_t column) : columns_(weight.columns), left_(static_cast<int>(min(weight.columns - column, int64_t{4}))) {
+  __device__ ClusterWalk(const DeviceWeight& weight, int step, int64_t column)
+      : columns_(weight.columns), left_(static_cast<int>(min(weight.columns - column, int64_t{4}))) {
     const int cluster = weight.of_step[step];
     clusters_ = weight.clusters - cluster;
     end_ = weight.ends + cluster;
@@ -118,7 +119,10 @@ class ClusterWalk {
  private:
   __device__ ClusterColumns load() {
     if (clusters_-- <= 0) return {};
-    const ClusterColumns loaded = {*end_++, whole_ ? whole_scales() : load_part(scale_, left_), !zero_ ? 0 : whole_ ? whole_zeros() : load_part(zero_, left_)};
+    const ClusterColumns loaded = {*end_++, whole_ ? whole_scales() : load_part(scale_, left_),
+                                   !zero_   ? 0
+                                   : whole_ ? whole_zeros()
+                                            : load_part(zero_, left_)};
     scale_ += columns_;
     if (zero_) zero_ += columns_;
     return loaded;

@@ -88,7 +88,8 @@ void test_tokens(Random& random, const Problem& p, bool symmetric, bool hostile)
   const auto rows = static_cast<size_t>(p.rows);
   std::vector<uint8_t> expected(p.bytes());
   std::vector<float> expected_scale(rows), expected_zero(symmetric ? 0 : rows);
-  qc::quantize_tokens(x.in(), p.rows, quantizer, expected.data(), expected_scale.data(), symmetric ? nullptr : expected_zero.data(), serially);
+  qc::quantize_tokens(x.in(), p.rows, quantizer, expected.data(), expected_scale.data(), symmetric ? nullptr : expected_zero.data(),
+                      serially);
   const DeviceTensor device_x(x);
   const DeviceArray<uint8_t> codes(p.bytes());
   const DeviceArray<float> scale(rows), zero(expected_zero.size());
@@ -99,7 +100,8 @@ void test_tokens(Random& random, const Problem& p, bool symmetric, bool hostile)
 }
 
 // Results that are summed in another order may end up on the other side of a boundary between two codes.
-void check_near(const std::vector<float>& result, const std::vector<float>& expected, double tolerance, const char* what, const Problem& p) {
+void check_near(const std::vector<float>& result, const std::vector<float>& expected, double tolerance, const char* what,
+                const Problem& p) {
   double worst = 0, greatest = 1e-30;
   for (size_t i = 0; i < expected.size(); ++i) {
     worst = std::max(worst, std::fabs(static_cast<double>(result[i]) - expected[i]));
@@ -144,13 +146,14 @@ void test_norm(Random& random, const Problem& p, const NormOptions& options) {
   const int64_t channels = p.clusters.channels();
   const auto count = static_cast<int64_t>(p.values());
   const auto tensor = [&](int64_t n, float low, float high) { return FloatTensor(random.numbers(n, low, high), p.type); };
-  const FloatTensor x = tensor(count, -2, 4), residual = tensor(count, -1, 1), gamma = tensor(channels, 0.5f, 2), beta = tensor(channels, -1, 1);
+  const FloatTensor x = tensor(count, -2, 4), residual = tensor(count, -1, 1);
+  const FloatTensor gamma = tensor(channels, 0.5f, 2), beta = tensor(channels, -1, 1);
   const std::vector<int32_t> order = shuffled(random, channels);
   const BothQuantizers quantizers(random, p.clusters, p.bits, 8.0f / static_cast<float>(1 << p.bits));
   FloatTensor expected_normalized(p.values(), p.type), expected_sum(p.values(), p.type);
   std::vector<uint8_t> expected(p.bytes());
-  NormQuantize norm = {options.rms, 1e-5f, p.rows, x.in(), {}, gamma.in(), {}, nullptr, quantizers.cpu, expected.data(), expected_normalized.out(),
-                       expected_sum.out()};
+  NormQuantize norm = {options.rms, 1e-5f,          p.rows,          x.in(), {}, gamma.in(), {}, nullptr,
+                       quantizers.cpu, expected.data(), expected_normalized.out(), expected_sum.out()};
   if (options.residual) norm.residual = residual.in();
   if (options.beta) norm.beta = beta.in();
   if (options.order) norm.order = order.data();
