@@ -171,22 +171,21 @@ struct Kernel {
     for (int64_t g = 0, step = 0; g < job.groups; ++g) {
       Sums sums;
       sum_cluster(at, job.step_ends[g] - step, kCentered ? pair.start + g * kPair + column : nullptr, sums);
+      Float zeros[kVectors];
+      if constexpr (!kCentered) take_zeros(job, pair, g, column, corrections, sums, zeros);
       Float scales[kVectors];
       QC_UNROLL
       for (int c = 0; c < kVectors; ++c) scales[c] = V::load(scale + c * V::kLanes);
-      if constexpr (kCentered) {
-        add_to_totals(sums, scales, out, [](Float sum, int, int) { return sum; });
-      } else {
-        Int zeros[kVectors];
+      QC_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Float correction = V::splat(kCentered ? 0.0f : corrections[r]);
         QC_UNROLL
-        for (int c = 0; c < kVectors; ++c) zeros[c] = load_zeros<V>(pair, g, column + c * V::kLanes);
-        if (!job.small) take_off(corrections, zeros, sums);
-        Float float_zeros[kVectors];
-        QC_UNROLL
-        for (int c = 0; c < kVectors; ++c) float_zeros[c] = V::to_float(zeros[c]);
-        add_to_totals(sums, scales, out, [&](Float sum, int r, int c) {
-          return V::multiply_add(V::splat(corrections[r]), float_zeros[c], sum);
-        });
+        for (int c = 0; c < kVectors; ++c) {
+          Float sum = V::to_float(sums[r][c]);
+          if constexpr (!kCentered) sum = V::multiply_add(correction, zeros[c], sum);
+          float* total = out + r * kPair + c * V::kLanes;
+          V::store(total, V::multiply_add(sum, scales[c], V::load(total)));
+        }
       }
       step = job.step_ends[g];
       corrections += kRows;
@@ -194,27 +193,20 @@ struct Kernel {
     }
   }
 
-  template <class Correct>
-  static QC_INLINE void add_to_totals(const Sums& sums, const Float (&scales)[kVectors], float* totals, const Correct& correct) {
-    QC_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      QC_UNROLL
-      for (int c = 0; c < kVectors; ++c) {
-        float* total = totals + r * kPair + c * V::kLanes;
-        V::store(total, V::multiply_add(correct(V::to_float(sums[r][c]), r, c), scales[c], V::load(total)));
-      }
-    }
-  }
-
-  // Takes zeros off in integers, so that none are left.
-  static QC_INLINE void take_off(const float* corrections, Int (&zeros)[kVectors], Sums& sums) {
+  // The zero points of a cluster, that times its corrections are added to its sums. If floats do not hold all that is on the way exactly,
+  // this is done here, in integers, and leaves zeros of 0.
+  static QC_INLINE void take_zeros(const ClusterJob& job, const Pair& pair, int64_t g, int column, const float* corrections, Sums& sums,
+                                   Float (&zeros)[kVectors]) {
     QC_UNROLL
     for (int c = 0; c < kVectors; ++c) {
+      const Int stored = load_zeros<V>(pair, g, column + c * V::kLanes);
+      zeros[c] = V::to_float(stored);
+      if (job.small) continue;
       QC_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        sums[r][c] = V::add(sums[r][c], V::multiply(V::splat(static_cast<int>(corrections[r])), zeros[c]));
+        sums[r][c] = V::add(sums[r][c], V::multiply(V::splat(static_cast<int>(corrections[r])), stored));
       }
-      zeros[c] = V::splat(0);
+      zeros[c] = V::splat(0.0f);
     }
   }
 };
