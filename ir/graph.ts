@@ -168,10 +168,10 @@ export class Graph {
     return this.#insert(node, this.#last, null);
   }
   insertBefore(anchor: Node, node: Node): Node {
-    return this.#insert(node, anchor.previous, anchor);
+    return this.#insert(node, this.#own(anchor).previous, anchor);
   }
   insertAfter(anchor: Node, node: Node): Node {
-    return this.#insert(node, anchor, anchor.next);
+    return this.#insert(node, anchor, this.#own(anchor).next);
   }
   /** In front of all other nodes: where a reader of a graph input belongs. */
   prepend(node: Node): Node {
@@ -185,21 +185,40 @@ export class Graph {
     if (value) link(value, use);
     this.version++;
   }
-  /** Redirects every use of `from`, and graph outputs, to `to`, except the uses in `except`. */
+  /**
+   * Redirects every use of `from` to `to`, in this graph and the ones inside it, except the uses in `except`. Where the graph gives
+   * `from` out, it gives `to` out under the name that callers know.
+   */
   replaceUses(from: Value, to: Value, except?: Node): void {
+    const home = from.producer?.graph ?? this;
     for (const use of [...from.uses]) if (use.node !== except) this.setInput(use.node, use.index, to);
-    this.outputs.forEach((o, i) => {
-      if (o === from) this.outputs[i] = to;
-    });
+    if (home.outputs.includes(from)) home.replaceOutput(from, to);
     this.version++;
+  }
+  /** Where the graph gives `from` out, it gives `to` out, under the name that callers know; who reads `from` inside goes on to. */
+  replaceOutput(from: Value, to: Value): void {
+    const name = from.name;
+    const type = from.type ?? to.type;
+    this.rename(from, this.freshName(name));
+    const shown = this.canRenameOutput(to) ? to : this.append(new Node({ op: 'Identity', inputs: [to], results: [{ name, type }] })).output;
+    if (shown === to) this.rename(to, name);
+    shown.type ??= type;
+    this.outputs.forEach((o, i) => {
+      if (o === from) this.outputs[i] = shown;
+    });
   }
   /** `to` takes the place and the name of `from`: what was called `h` before a rewrite is called `h` after it. */
   replace(from: Value, to: Value): void {
+    const isOutput = this.outputs.includes(from);
     this.replaceUses(from, to);
-    if (to.producer === null) return this.#keepOutputName(from, to);
+    if (isOutput || to.producer === null) return;
     const name = from.name;
     this.rename(from, this.freshName(name));
     this.rename(to, name);
+  }
+  /** Whether a value can be given out under another name: inputs, constants, and what is given out already need an Identity for that. */
+  canRenameOutput(value: Value): boolean {
+    return value.producer?.graph === this && !this.outputs.includes(value);
   }
   rename(value: Value, name: string): void {
     this.#release(value.name);
@@ -238,18 +257,6 @@ export class Graph {
     return this.#names.has(name);
   }
 
-  /** A graph output keeps its name although an input or a constant now feeds it. */
-  #keepOutputName(from: Value, to: Value): void {
-    if (!this.outputs.includes(to)) return;
-    const name = from.name;
-    const type = from.type ?? to.type;
-    this.rename(from, this.freshName(name));
-    const copy = new Node({ op: 'Identity', inputs: [to], results: [{ name, type }] });
-    this.append(copy);
-    this.outputs.forEach((o, i) => {
-      if (o === to) this.outputs[i] = copy.output;
-    });
-  }
   #insert(node: Node, previous: Node | null, next: Node | null): Node {
     node.graph = this;
     node.previous = previous;
@@ -262,6 +269,10 @@ export class Graph {
     this.#size++;
     this.version++;
     return node;
+  }
+  /** A node beside another one belongs to the graph of that one, which may be the body of an If. */
+  #own(anchor: Node): Node {
+    return anchor.graph === this ? anchor : fail('QC1001', `${anchor.op} is not a node of graph ${this.name}`, anchor.loc);
   }
   #unhook(node: Node): void {
     for (const use of node.operands) if (use.value) unlink(use.value, use);

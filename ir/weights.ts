@@ -43,8 +43,11 @@ export const movedVector = (t: ChannelTransform, v: Tensor): Tensor => derived(v
 
 export const constantLike = (graph: Graph, like: Value, tensor: Tensor): Value => graph.addConstant(graph.freshName(like.name), tensor);
 
-/** Adds one constant for each channel to `value`: into the bias that follows it, or as a new Add. */
-export function addBias(graph: Graph, value: Value, delta: Tensor, name: string): void {
+/** Adds one constant for each channel to the result of a node: into the bias that follows it, or as a new Add behind it. */
+export function addBias(value: Value, delta: Tensor, name: string): void {
+  const producer = value.producer!;
+  // The node may lie in the body of an If: its bias belongs there too.
+  const graph = producer.graph!;
   const add = isOutput(value) ? null : viewAs(Add, value.soleUse?.node ?? null);
   const bias = add && add.a === value && isChannelVector(add.b, delta.shape[0]) ? add.b : null;
   if (add && bias?.constant) {
@@ -60,15 +63,8 @@ export function addBias(graph: Graph, value: Value, delta: Tensor, name: string)
     op: Add.schema.op,
     inputs: [value, constant],
     results: [{ name: graph.freshName(value.name), type: value.type }],
+    loc: producer.loc,
   });
-  graph.insertAfter(value.producer!, made);
+  graph.insertAfter(producer, made);
   graph.replaceUses(value, made.output, made);
-  if (graph.outputs.includes(made.output)) swapNames(graph, value, made.output);
-}
-
-/** What the caller of the graph knows by a name keeps that name. */
-function swapNames(graph: Graph, a: Value, b: Value): void {
-  const name = a.name;
-  graph.rename(a, graph.freshName(b.name));
-  graph.rename(b, name);
 }

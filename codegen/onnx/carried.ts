@@ -7,6 +7,8 @@ export interface GraphCarried {
   /** Of the root graph only. */
   readonly model?: Partial<ModelProto>;
   readonly graph?: Partial<GraphProto>;
+  /** What the model declares of its outputs, by name: passes may know less or more of the values, callers rely on this. */
+  readonly outputs?: ReadonlyMap<string, ValueInfoProto>;
 }
 
 /** What the importer keeps of a node: documentation, the spelling of its operator, and details of its attributes. */
@@ -21,7 +23,6 @@ export interface NodeCarried {
 /** What the importer keeps of a value; each part is the message without what the IR holds itself. */
 export interface ValueCarried {
   readonly input?: Partial<ValueInfoProto>;
-  readonly output?: Partial<ValueInfoProto>;
   readonly info?: Partial<ValueInfoProto>;
   readonly initializer?: Partial<TensorProto>;
   /** The default of a graph input that callers may override. */

@@ -1,6 +1,7 @@
 import type { Attribute } from '../../ir/attributes.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import type { Tensor } from '../../ir/tensor.ts';
+import type { TensorType } from '../../ir/types.ts';
 import { carriedOfGraph, carriedOfNode, carriedOfValue } from './carried.ts';
 import { tensorPieces, type ExternalPlace } from './export-tensor.ts';
 import { completeAttributes, overloadOf } from './functions.ts';
@@ -64,16 +65,30 @@ function describedValues(graph: Graph): { input: ValueInfoProto[]; output: Value
   const describe = (value: Value): void => {
     named.add(value.name);
     const { info } = carriedOfValue(value);
-    if (info && !outputs.has(value)) valueInfo.push(describeValue(value, info));
+    if (info && !outputs.has(value) && (value.type ?? info.type)) valueInfo.push(describeValue(value, info));
   };
   for (const value of [...graph.inputs, ...graph.constants]) describe(value);
   for (const node of graph.nodes) for (const value of node.outputs) describe(value);
   for (const info of carriedOfGraph(graph).graph?.valueInfo ?? []) if (!named.has(info.name ?? '')) valueInfo.push(info);
   return {
-    input: graph.inputs.map((value) => describeValue(value, carriedOfValue(value).input)),
-    output: graph.outputs.map((value) => describeValue(value, carriedOfValue(value).output)),
+    input: graph.inputs.map((value) => describePort(value, carriedOfValue(value).input)),
+    output: graph.outputs.map((value) => describePort(value, carriedOfGraph(graph).outputs?.get(value.name))),
     valueInfo,
   };
+}
+
+/** An input or output as the model declared it, names of extents included, as long as that is the element type that it has. */
+function describePort(value: Value, declared: Partial<ValueInfoProto> = {}): ValueInfoProto {
+  const type = portType(value.type, declared.type ?? null);
+  const { type: _, ...rest } = declared;
+  return { ...rest, name: value.name, ...(type ? { type } : {}) };
+}
+
+function portType(found: TensorType | null, declared: TypeProto | null): TypeProto | null {
+  const said = typeFromProto(declared);
+  if (found === null || (said === null && declared !== null)) return declared;
+  if (said?.dtype !== found.dtype) return typeToProto({ dtype: found.dtype, shape: said?.shape ?? found.shape });
+  return said.shape === null && found.shape !== null ? typeToProto(found) : declared;
 }
 
 function describeValue(value: Value, carried: Partial<ValueInfoProto> = {}): ValueInfoProto {
@@ -95,7 +110,7 @@ function nodePieces(node: Node, place: Placement): Piece[] {
   const overload = overloadOf(node);
   const head: NodeProto = {
     ...proto,
-    input: node.operands.map((use) => use.value?.name ?? ''),
+    input: operandNames(node),
     output: node.outputs.map((value) => (isOmitted(value) ? '' : value.name)),
     opType,
     ...(node.name === '' ? {} : { name: node.name }),
@@ -106,6 +121,12 @@ function nodePieces(node: Node, place: Placement): Piece[] {
   for (const [name, attribute] of completeAttributes(node))
     for (const piece of field(5, attributePieces(name, attribute, details?.get(name) ?? {}, place))) pieces.push(piece);
   return pieces;
+}
+
+/** Empty names at the end mean the same as nothing, and make some optimizers of ONNX Runtime crash. */
+function operandNames(node: Node): string[] {
+  const last = node.operands.findLastIndex((use) => use.value !== null);
+  return node.operands.slice(0, last + 1).map((use) => use.value?.name ?? '');
 }
 
 const isOmitted = (value: Value): boolean =>

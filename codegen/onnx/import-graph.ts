@@ -2,7 +2,7 @@ import type { Attributes } from '../../ir/attributes.ts';
 import { fail, type Location } from '../../ir/diagnostics.ts';
 import { Graph, Node, type ResultInit, type Value } from '../../ir/graph.ts';
 import { tensorType, type TensorType } from '../../ir/types.ts';
-import { carry, type NodeCarried, type ValueCarried } from './carried.ts';
+import { carry, type GraphCarried, type NodeCarried, type ValueCarried } from './carried.ts';
 import { attributeDetails, attributeFromProto, constantOf, isDefaultDomain } from './import-attributes.ts';
 import { sparseFromProto, tensorDetails, tensorFromProto, type TensorSources } from './import-tensor.ts';
 import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from './messages.ts';
@@ -52,10 +52,10 @@ function buildGraph(proto: GraphProto, context: ModelContext, outer: Scope | nul
   addInitializers(proto, scope, context);
   const place = (node: NodeProto): Location => ({ kind: 'onnx', file: context.file, node: node.name || node.output?.[0] || '' });
   for (const node of sortedNodes(proto.node ?? [], place)) addNode(node, scope, context, place(node));
-  addOutputs(proto, scope, context);
+  const outputs = addOutputs(proto, scope, context);
   const unplaced = carryInfos(proto, scope);
   const rest = without(proto, 'node', 'name', 'initializer', 'sparseInitializer', 'input', 'output', 'valueInfo');
-  if (rest || unplaced.length > 0) scope.graph.carried = { graph: { ...rest, ...(unplaced.length > 0 ? { valueInfo: unplaced } : {}) } };
+  scope.graph.carried = { graph: { ...rest, ...(unplaced.length > 0 ? { valueInfo: unplaced } : {}) }, outputs } satisfies GraphCarried;
   return scope.graph;
 }
 
@@ -154,14 +154,24 @@ function result(name: string, hint: string, index: number, scope: Scope, context
   return { name: ownName(name, scope, context), type: typeFromProto(scope.infos.get(name)?.type) };
 }
 
-function addOutputs(proto: GraphProto, scope: Scope, context: ModelContext): void {
+/** Adds the outputs, and gives what the model declares of them. */
+function addOutputs(proto: GraphProto, scope: Scope, context: ModelContext): ReadonlyMap<string, ValueInfoProto> {
+  const declared = new Map<string, ValueInfoProto>();
   for (const info of proto.output ?? []) {
     const name = info.name ?? '';
-    const value = resolve(name, scope, { kind: 'onnx', file: context.file, node: name });
+    const value =
+      scope.values.get(name) ?? copyOfOuter(resolve(name, scope, { kind: 'onnx', file: context.file, node: name }), scope, context);
     scope.graph.addOutput(value);
     value.type = merged(value.type, typeFromProto(info.type));
-    carryIf(value, 'output', without(info, 'name'));
+    declared.set(value.name, info);
   }
+  return declared;
+}
+
+/** A body that gives a value of a graph around it: what ONNX Runtime refuses without an Identity. */
+function copyOfOuter(value: Value, { graph }: Scope, context: ModelContext): Value {
+  const results = [{ name: newName(value.name, context), type: value.type }];
+  return graph.append(new Node({ op: 'Identity', inputs: [value], results })).output;
 }
 
 /** The entries of `value_info` whose names mean nothing in this graph. */
@@ -181,7 +191,7 @@ function carryInfos(proto: GraphProto, scope: Scope): ValueInfoProto[] {
 const merged = (known: TensorType | null, more: TensorType | null): TensorType | null =>
   known === null ? more : known.shape === null && more?.dtype === known.dtype ? tensorType(known.dtype, more.shape) : known;
 
-function carryIf<K extends 'input' | 'output' | 'initializer'>(value: Value, key: K, part: ValueCarried[K] | null): void {
+function carryIf<K extends 'input' | 'initializer'>(value: Value, key: K, part: ValueCarried[K] | null): void {
   if (part) carry(value, { [key]: part });
 }
 

@@ -116,7 +116,7 @@ function storageFor({ qmin, qmax }: FakeQuantize): Storage {
 function addOffset(graph: Graph, value: Value, offset: Float32Array): void {
   for (const use of [...value.uses]) {
     const weight = use.node.op === 'MatMul' && use.index === 0 ? quantizedWeight(use.node.input(1)) : null;
-    if (weight) addBias(graph, use.node.output, offsetProduct(offset, weight), `${use.node.output.name}.offset`);
+    if (weight) addBias(use.node.output, offsetProduct(offset, weight), `${use.node.output.name}.offset`);
     else {
       const emit = new Emit(graph, use.node);
       graph.setInput(
@@ -131,13 +131,9 @@ function addOffset(graph: Graph, value: Value, offset: Float32Array): void {
 
 /** The caller of the graph reads the sum, under the name that it knows. */
 function addToOutput(graph: Graph, value: Value, offset: Float32Array): void {
-  const name = value.name;
-  graph.rename(value, graph.freshName(name));
-  const constant = graph.addConstant(graph.freshName(`${name}.offset`), dense([offset.length], offset));
-  const sum = graph.insertAfter(value.producer!, new Node({ op: 'Add', inputs: [value, constant], results: [{ name, type: value.type }] }));
-  graph.outputs.forEach((o, i) => {
-    if (o === value) graph.outputs[i] = sum.output;
-  });
+  const constant = graph.addConstant(graph.freshName(`${value.name}.offset`), dense([offset.length], offset));
+  const results = [{ name: graph.freshName(value.name), type: value.type }];
+  graph.replaceOutput(value, graph.insertAfter(value.producer!, new Node({ op: 'Add', inputs: [value, constant], results })).output);
 }
 
 /**

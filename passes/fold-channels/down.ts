@@ -24,7 +24,7 @@ const matMul: Down = {
     if (index !== 0 || !weight?.constant || !isMatrix(weight)) return false;
     graph.setInput(node, 0, decode.x);
     if (t.perm || t.scale) graph.setInput(node, 1, constantLike(graph, weight, movedRows(t, weight.constant)));
-    if (t.shift) addBias(graph, node.output, shiftProduct(t, weight.constant), `${weight.name}.bias`);
+    if (t.shift) addBias(node.output, shiftProduct(t, weight.constant), `${weight.name}.bias`);
     return true;
   },
 };

@@ -6,13 +6,12 @@ import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { dtypes } from '../../ir/types.ts';
 
 /** Readers of `from` read `x`, which keeps its name, unless the caller of the graph knows it by the other one. */
-const forward = (graph: Graph, from: Value, x: Value): void =>
-  graph.outputs.includes(from) ? graph.replace(from, x) : graph.replaceUses(from, x);
+const forward = (graph: Graph, from: Value, x: Value): void => graph.replaceUses(from, x);
 
 /** Identity(x) = x. Exporters expose one tensor under several names through it. */
 const identity = rule('drop-identity', op(Identity, 'id', { input: any('x') }), ({ id, x }, { graph }) => {
-  if (graph.outputs.includes(id.output) && x.producer === null)
-    return refuse('a graph output that is an input or a constant needs its node');
+  if (graph.outputs.includes(id.output) && !graph.canRenameOutput(x))
+    return refuse('a graph output that is an input, a constant or another output needs its node', id.output);
   forward(graph, id.output, x);
 });
 

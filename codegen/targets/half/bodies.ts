@@ -10,7 +10,6 @@ export function giveBack(halving: Halving, body: Graph): void {
     });
     for (const inner of node.bodies) giveBack(halving, inner);
   }
-  body.outputs.forEach((v, i) => (body.outputs[i] = wide(v)));
 }
 
 /** Whether a value became f16. Only those of the outer graph did. */

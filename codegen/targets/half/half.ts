@@ -3,7 +3,6 @@ import type { Graph, Node, Value } from '../../../ir/graph.ts';
 import { eraseDead } from '../../../ir/rewrite.ts';
 import { inferTypes } from '../../../ir/shapes/infer.ts';
 import { tensorType, type TensorType } from '../../../ir/types.ts';
-import { carriedOfValue, carry } from '../../onnx/carried.ts';
 import { convertNode } from './convert-node.ts';
 import { giveBack } from './bodies.ts';
 import { floatOf, Halving } from './halving.ts';
@@ -44,13 +43,6 @@ function keepOutput({ graph, twins }: Halving, index: number, type: TensorType |
   const dtype = floatOf(type);
   if (dtype === null || floatOf(value.type) === null || value.type!.dtype === dtype) return;
   const shown = twins.as(value, dtype);
-  const name = value.name;
-  graph.rename(value, graph.freshName(`${name}.${value.type!.dtype}`));
-  graph.rename(shown, name);
   shown.type = tensorType(dtype, type!.shape);
-  const { output } = carriedOfValue(value);
-  if (output) carry(shown, { output });
-  graph.outputs.forEach((o, i) => {
-    if (o === value) graph.outputs[i] = shown;
-  });
+  graph.replaceOutput(value, shown);
 }

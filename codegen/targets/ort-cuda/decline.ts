@@ -41,11 +41,7 @@ function told({ node, index }: Use, why: string): readonly Lowered[] {
 
 /** The caller reads the value itself, under the name that it knows; products may still read codes. */
 function replaceOutput(graph: Graph, node: Node): void {
-  const { output } = node;
-  const { name, type } = output;
-  graph.rename(output, graph.freshName(name));
-  const copy = graph.insertAfter(node, new Node({ op: 'Identity', inputs: [node.input(0)], results: [{ name, type }] }));
-  graph.outputs.forEach((o, i) => {
-    if (o === output) graph.outputs[i] = copy.output;
-  });
+  const { name, type } = node.output;
+  const results = [{ name: graph.freshName(name), type }];
+  graph.replaceOutput(node.output, graph.insertAfter(node, new Node({ op: 'Identity', inputs: [node.input(0)], results })).output);
 }

@@ -56,7 +56,7 @@ export function lowerToIntegers(graph: Graph, node: Node, w: QuantizedWeight, co
   const y = emit.node('Mul', [wide, emit.constant('scale', steps)], {}, tensorType('f32', shape));
   graph.replace(node.output, y);
   graph.erase(node);
-  if (zero !== 0) addBias(graph, y, offsetProduct(new Float32Array(w.rows).fill(-zero * scale), w), `${y.name}.offset`);
+  if (zero !== 0) addBias(y, offsetProduct(new Float32Array(w.rows).fill(-zero * scale), w), `${y.name}.offset`);
   return 'integers: MatMulInteger';
 }
 
