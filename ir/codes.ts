@@ -186,6 +186,18 @@ export const codes = {
     'left in float',
     'A weight or activation that the scheme covers was left in float; the message says why.',
   ),
+  QC3302: entry(
+    'warning',
+    'failure',
+    'linears inside a body stay in float',
+    'Passes change the graph around If, Loop and Scan. What these hold inside runs as it was, and the ledger lists it. A merged decoder keeps all of its layers there: export the decoder and the decoder with past as two models, without merging them.',
+  ),
+  QC3303: entry(
+    'warning',
+    'failure',
+    'nothing was quantized',
+    'The model was written, and nothing in it is quantized: no linear was recognised, or none that the scheme covers. The message and the ledger name the reasons; with `--strict` this is a failure.',
+  ),
   QC4001: entry(
     'error',
     'failure',

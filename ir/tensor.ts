@@ -176,6 +176,9 @@ export function doubles(t: Tensor): Float64Array {
 export const derived = (like: Tensor, shape: readonly number[], compute: () => Float32Array): Tensor =>
   lazy(like.dtype, shape, () => encodeFloats(like.dtype, compute()));
 
+/** The same elements under other extents, whose product is the same. */
+export const reshapedTo = (t: Tensor, shape: readonly number[]): Tensor => ({ ...t, shape });
+
 /** A matrix with its two axes exchanged. */
 export function transposed(t: Tensor): Tensor {
   const [rows = 1, columns = 1] = t.shape;

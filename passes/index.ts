@@ -20,7 +20,7 @@ export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } 
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
 export { definePass, type Contract, type Pass, type PassContext, type PassSpec, type Services } from './infra/pass.ts';
 export { formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
-export { headInFloat } from './mark-sites/mark-sites.ts';
+export { headInFloat } from './mark-sites/products.ts';
 export { linearsOf, nameOf, type Linear } from './linears.ts';
 export { schemeNamed, schemes, type ActivationScheme, type Scheme, type WeightScheme } from './schemes.ts';
 

@@ -1,6 +1,6 @@
 import { isMatrix } from '../ir/constants.ts';
 import type { Graph, Node, Value } from '../ir/graph.ts';
-import { Add, Attention, MatMul } from '../ir/ops/generated.ts';
+import { Attention, MatMul } from '../ir/ops/generated.ts';
 import { FakeQuantize } from '../ir/ops/qc.ts';
 import { viewAs } from '../ir/ops/view.ts';
 
@@ -26,12 +26,50 @@ export function linearsOf(graph: Graph): readonly Linear[] {
   });
 }
 
-/** Whether a linear gives a result of the model: a head, which schemes leave in float unless told otherwise. */
+/**
+ * Whether a linear is the model's head, the logits behind the last norm, which schemes leave in float unless told otherwise. A linear
+ * deeper inside that happens to give a result of the model is none.
+ */
 export function isHead(graph: Graph, { node }: Linear): boolean {
-  const next = node.output.soleUse?.node;
-  const result = next?.op === Add.schema.op ? next.output : node.output;
-  return graph.outputs.includes(node.output) || graph.outputs.includes(result);
+  const norm = normRead(node.input(0));
+  return norm !== null && isGivenOut(graph, node.output) && !readsAnotherNorm(norm);
 }
+
+/** Operators that hand a result on to the caller as it is, but for a bias, its type and its extents. */
+const handsOut = /^(Add|Identity|Cast|Reshape|Squeeze|Unsqueeze|Slice)$/;
+
+function isGivenOut(graph: Graph, value: Value): boolean {
+  if (graph.outputs.includes(value)) return true;
+  const use = value.soleUse;
+  return use !== null && use.index === 0 && handsOut.test(use.node.op) && isGivenOut(graph, use.node.output);
+}
+
+/** Operators that pick from what a norm gives. */
+const picks = /^(Identity|Cast|Reshape|Flatten|Squeeze|Unsqueeze|Slice|Gather|Transpose|qc\..*)$/;
+
+/** The norm that a value comes from; null if none. */
+function normRead(value: Value | null): Node | null {
+  const node = value?.producer ?? null;
+  if (node === null || isNorm(node)) return node;
+  return picks.test(node.op) ? normRead(node.input(0)) : null;
+}
+
+/** Whether what a norm gives goes on into another norm. */
+function readsAnotherNorm(norm: Node): boolean {
+  const seen = new Set<Node>();
+  const open = [norm];
+  for (let node = open.pop(); node; node = open.pop()) {
+    for (const use of node.outputs.flatMap((o) => [...o.uses])) {
+      if (isNorm(use.node)) return true;
+      if (!seen.has(use.node)) open.push(use.node);
+      seen.add(use.node);
+    }
+  }
+  return false;
+}
+
+export const norms: ReadonlySet<string> = new Set(['LayerNormalization', 'RMSNormalization']);
+export const isNorm = (node: Node): boolean => norms.has(node.op);
 
 /** The name that the ledger gives to a node. */
 export const nameOf = (node: Node): string => (node.name === '' ? (node.outputs[0]?.name ?? node.op) : node.name);

@@ -133,6 +133,23 @@ const gemm: Rule = (node, known) => {
   return [{ type: typed(dtypeOf(node, 0, known), result) }];
 };
 
+/** [batch, out, ...]: extents are known where they are numbers and the padding is explicit. */
+const conv: Rule = (node, known) => {
+  const [x, w] = [shapeOf(node, 0, known), shapeOf(node, 1, known)];
+  if (!x || !w || x.length !== w.length) return [{ type: typed(dtypeOf(node, 0, known), null) }];
+  const [pads, strides, dilations] = ['pads', 'strides', 'dilations'].map((name) => intsAttribute(node, name));
+  const auto = node.attributes.get('auto_pad');
+  const plain = auto?.kind !== 'string' || auto.value === 'NOTSET' || auto.value === 'VALID';
+  const axes = x.length - 2;
+  const spatial = x.slice(2).map((d, i): Dim => {
+    const kernel = w[i + 2];
+    if (typeof d !== 'number' || typeof kernel !== 'number' || !plain) return null;
+    const padded = d + (pads?.[i] ?? 0) + (pads?.[i + axes] ?? 0);
+    return Math.floor((padded - (dilations?.[i] ?? 1) * (kernel - 1) - 1) / (strides?.[i] ?? 1)) + 1;
+  });
+  return [{ type: typed(dtypeOf(node, 0, known), [x[0]!, w[0]!, ...spatial]) }];
+};
+
 const reduce: Rule = (node, known) => {
   const s = shapeOf(node, 0, known);
   const given = axesOf(node, 1, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? (node.input(1) ? null : []);
@@ -226,7 +243,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   Identity: sameAsFirst,
   ...table('LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
   ...table('Elu Sign Ceil ScatterElements ScatterND RotaryEmbedding', likeFirst),
-  ...table('Tile Pad GatherElements GatherND Einsum Conv com.microsoft.MatMulNBits', dtypeOfFirst),
+  ...table('Tile Pad GatherElements GatherND Einsum com.microsoft.MatMulNBits', dtypeOfFirst),
   ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Neg Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
   ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),
   ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise()),
@@ -249,6 +266,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   Transpose: transpose,
   MatMul: matMul,
   Gemm: gemm,
+  Conv: conv,
   ...table('ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 ReduceSumSquare', reduce),
   Cast: cast,
   CastLike: (node, known) => [{ type: typed(dtypeOf(node, 1, known), shapeOf(node, 0, known)) }],

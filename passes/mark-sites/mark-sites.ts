@@ -3,15 +3,12 @@ import { Attention } from '../../ir/ops/generated.ts';
 import type { Role } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { markSite } from '../../ir/site.ts';
+import { diagnostic } from '../../ir/diagnostics.ts';
 import { flag, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
+import { isHead, isNorm, linearsOf, nameOf, weightOf, type Linear } from '../linears.ts';
+import { headInFloat, nodesInBodies, productLeft } from './products.ts';
 import { schemeNamed } from '../schemes.ts';
-
-const norms = new Set(['LayerNormalization', 'RMSNormalization']);
-
-/** Why heads are passed over. */
-export const headInFloat = 'a head stays in float (mark-sites{head} quantizes it if its weight is its own)';
 
 /** Decides what is to be quantized: marks the inputs of linears, and of attention where the scheme asks for it. */
 export const markSites = definePass({
@@ -20,7 +17,7 @@ export const markSites = definePass({
   contract: 'exact',
   options: {
     scheme: text('scheme that says what is quantized', 'w8a8'),
-    head: flag('also quantize linears that give a result of the model', false),
+    head: flag('also quantize the head: logits behind the last norm', false),
   },
   needs: ['raised'],
   gives: ['sites'],
@@ -29,7 +26,7 @@ export const markSites = definePass({
     enterCandidates(graph, ctx);
     const linears = linearsOf(graph).filter((l) => head || !leaveHead(graph, l, ctx));
     for (const [value, group] of byInput(linears)) {
-      const role = value.producer && norms.has(value.producer.op) ? 'norm' : 'linear';
+      const role = value.producer && isNorm(value.producer) ? 'norm' : 'linear';
       markSite(
         graph,
         value,
@@ -48,22 +45,31 @@ export const markSites = definePass({
 /** Everything that a user may ask about enters the ledger, so that nothing is passed over in silence. */
 function enterCandidates(graph: Graph, ctx: PassContext): void {
   for (const node of graph.nodes) {
-    if (norms.has(node.op)) ctx.ledger.enter('norm', nameOf(node));
+    if (isNorm(node)) ctx.ledger.enter('norm', nameOf(node));
     if (node.op === Attention.schema.op) ctx.ledger.enter('attention', nameOf(node));
     if (node.op === 'Softmax') ctx.ledger.left('attention', nameOf(node), 'not recognised as attention: the spelling is unknown');
-    if (node.op === 'Gemm' || node.op === 'MatMul') enterProduct(node, ctx);
+    enterLinear(node, ctx);
+    enterBodies(node, ctx);
   }
 }
 
-function enterProduct(node: Node, ctx: PassContext): void {
-  const constant = node.input(1)?.constant;
-  if (constant && constant.shape.length === 2) ctx.ledger.enter('linear', nameOf(node));
-  if (!constant && isTied(node)) ctx.ledger.left('linear', nameOf(node), headInFloat);
-  if (constant && node.op === 'Gemm') ctx.ledger.left('linear', nameOf(node), 'a Gemm that is not x W + b');
+function enterLinear(node: Node, ctx: PassContext): void {
+  const why = productLeft(node);
+  if (why !== null) ctx.ledger.left('linear', nameOf(node), why);
+  else if (weightOf(node)) ctx.ledger.enter('linear', nameOf(node));
 }
 
-/** A product with the transposed embedding table, which tie-weights stores once. */
-const isTied = (node: Node): boolean => node.input(1)?.producer?.op === 'Transpose' && node.input(1)!.producer!.input(0)?.constant != null;
+/** What bodies hold is listed and left: passes work on the outer graph. */
+function enterBodies(holder: Node, ctx: PassContext): void {
+  const inner = [...nodesInBodies(holder)];
+  const why = `inside the body of ${holder.op}: passes change the graph around it`;
+  const linears = inner.filter((node) => productLeft(node) !== null || weightOf(node));
+  for (const node of linears) ctx.ledger.left('linear', nameOf(node), why);
+  for (const node of inner.filter(isNorm)) ctx.ledger.left('norm', nameOf(node), why);
+  for (const node of inner) if (node.op === Attention.schema.op || node.op === 'Softmax') ctx.ledger.left('attention', nameOf(node), why);
+  if (linears.length === 0) return;
+  ctx.report(diagnostic('QC3302', `${linears.length} linears inside the body of ${holder.op} stay in float`, holder.loc));
+}
 
 function leaveHead(graph: Graph, linear: Linear, ctx: PassContext): boolean {
   const head = isHead(graph, linear);

@@ -1,32 +1,114 @@
+import { ints } from '../../ir/attributes.ts';
 import { isChannelVector, isMatrix } from '../../ir/constants.ts';
-import { Add, Gemm, MatMul, Transpose } from '../../ir/ops/generated.ts';
-import { create } from '../../ir/ops/view.ts';
+import type { Graph, Value } from '../../ir/graph.ts';
+import { Add, Gemm, MatMul, Mul, Transpose } from '../../ir/ops/generated.ts';
+import { create, type Insertion } from '../../ir/ops/view.ts';
 import { any, constant, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
-import { derived, floats, transposed, type Tensor } from '../../ir/tensor.ts';
-import { tensorType } from '../../ir/types.ts';
+import { derived, floats, reshapedTo, scalar, transposed, type Tensor } from '../../ir/tensor.ts';
+import { isFloat, sizeOf, tensorType, type TensorType } from '../../ir/types.ts';
 
 const scaledBy = (t: Tensor, k: number): Tensor => (k === 1 ? t : derived(t, t.shape, () => floats(t).map((x) => x * k)));
+const added = (graph: Graph, like: Value, t: Tensor): Value => graph.addConstant(graph.freshName(like.name), t);
+const typeOfProduct = (x: Value, columns: number): TensorType | null =>
+  x.type?.shape ? tensorType(x.type.dtype, [...x.type.shape.slice(0, -1), columns]) : null;
 
-/** alpha x W + beta c = MatMul(x, alpha W) + beta c, with W turned to [in, out]. */
-const gemm = rule('raise-gemm', op(Gemm, 'gemm', { a: any('x'), b: constant('w') }), ({ gemm, x, w }, at) => {
-  const c = gemm.c;
-  if (gemm.transA !== 0) return refuse('the input is transposed');
-  if (!isMatrix(w) || (c !== null && !isChannelVector(c))) return refuse('weight or bias is not a constant', gemm.y);
+/** alpha x W + beta c = MatMul(x, alpha W) + beta c, with W turned to [in, out] and x turned if it comes transposed. */
+const gemm = rule('raise-gemm', op(Gemm, 'gemm', { a: any('a'), b: constant('w') }), ({ gemm, a, w }, at) => {
+  if (!isMatrix(w)) return refuse('its weight is not a matrix of floats', w);
   const turned = gemm.transB ? transposed(w.constant!) : w.constant!;
-  const weight = at.graph.addConstant(at.graph.freshName(w.name), scaledBy(turned, gemm.alpha));
-  const type = x.type?.shape ? tensorType(x.type.dtype, [...x.type.shape.slice(0, -1), turned.shape[1]!]) : null;
-  const product = create(at, MatMul, [x, weight], { like: gemm.y, type, name: gemm.node.name });
-  if (c === null) return at.graph.replace(gemm.y, product.y);
-  const bias = gemm.beta === 1 ? c : at.graph.addConstant(at.graph.freshName(c.name), scaledBy(c.constant!, gemm.beta));
-  at.graph.replace(gemm.y, create(at, Add, [product.y, bias], { like: gemm.y, type }).c);
+  const x = gemm.transA ? swapped(at, a, a) : a;
+  const type = typeOfProduct(x, turned.shape[1]!);
+  const product = create(at, MatMul, [x, added(at.graph, w, scaledBy(turned, gemm.alpha))], { like: gemm.y, type, name: gemm.node.name });
+  const bias = gemm.c && biasFor(at, gemm.c, gemm.beta, turned.shape[1]!);
+  at.graph.replace(gemm.y, bias ? create(at, Add, [product.y, bias], { like: gemm.y, type }).c : product.y);
 });
+
+/** beta c: one number for each channel where c is a constant row, one number or [1, N]; as it is computed elsewhere. */
+function biasFor(at: Insertion, c: Value, beta: number, channels: number): Value {
+  const t = c.constant;
+  if (!t) return beta === 1 ? c : create(at, Mul, [c, at.graph.addConstant(at.graph.freshName('beta'), scalar(beta))]).c;
+  const size = sizeOf(t.shape);
+  const isRow = size === channels && t.shape.at(-1) === channels;
+  const row = size === 1 ? derived(t, [channels], () => new Float32Array(channels).fill(floats(t)[0]!)) : reshapedTo(t, [channels]);
+  const wanted = scaledBy(size === 1 || isRow ? row : t, beta);
+  return wanted === t ? c : added(at.graph, c, wanted);
+}
+
+/** x W with W [1, .., in, out] is x W with W [in, out] where x has as many axes. */
+const flatWeight = rule('flatten-weight', op(MatMul, 'product', { a: any('x'), b: constant('w') }), ({ product, x, w }, { graph }) => {
+  const t = w.constant!;
+  if (t.shape.length <= 2) return refuse('its weight has two axes already');
+  if (!isFloat(t.dtype) || t.shape.slice(0, -2).some((d) => d !== 1)) return refuse('its weight is a batch of matrices', w);
+  if ((x.type?.shape?.length ?? 0) < t.shape.length) return refuse('its input has fewer axes than its weight', x);
+  graph.setInput(product.node, 1, added(graph, w, reshapedTo(t, t.shape.slice(-2))));
+});
+
+/** A x with a constant A [out, in] = (x^T A^T)^T, so that the weight stands second. */
+const weightFirst = rule('weight-second', op(MatMul, 'product', { a: constant('w'), b: any('x') }), ({ product, x, w }, at) => {
+  const t = w.constant!;
+  if (x.constant) return refuse('both factors are constant');
+  if (!isFloat(t.dtype) || t.shape.length < 2 || t.shape.slice(0, -2).some((d) => d !== 1)) return refuse('its weight is no matrix', w);
+  if ((x.type?.shape?.length ?? 0) < t.shape.length) return refuse('its input has fewer axes than its weight', x);
+  const input = swapped(at, x, x);
+  const weight = added(at.graph, w, transposed(reshapedTo(t, t.shape.slice(-2))));
+  const type = typeOfProduct(input, weight.constant!.shape[1]!);
+  const turned = create(at, MatMul, [input, weight], { like: product.y, type, name: product.node.name });
+  at.graph.replace(product.y, swapped(at, turned.y, product.y));
+});
+
+/** The last two axes exchanged. */
+function swapped(at: Insertion, x: Value, like: Value): Value {
+  const shape = x.type!.shape!;
+  const perm = swapOf(shape.length);
+  const type = tensorType(
+    x.type!.dtype,
+    perm.map((p) => shape[p]!),
+  );
+  return create(at, Transpose, [x], { attributes: { perm: ints(perm) }, like, type }).transposed;
+}
+
+const swapOf = (rank: number): readonly number[] => [...Array(rank - 2).keys(), rank - 1, rank - 2];
+
+/** A transposition of a transposition that undoes it. */
+const twice = rule(
+  'drop-transpose-back',
+  op(Transpose, 'outer', { data: op(Transpose, 'inner', { data: any('x') }) }),
+  ({ outer, inner, x }, { graph }) => {
+    const [p, q] = [outer.perm, inner.perm];
+    if (!p || !q || p.some((axis, i) => q[axis] !== i)) return refuse('the axes do not come back to their places');
+    graph.replaceUses(outer.transposed, x);
+  },
+);
+
+/** y^T + b with b [out, 1] = (y + b)^T with b [out]. */
+const biasOfTurned = rule(
+  'bias-before-transpose',
+  op(Add, 'add', { a: op(Transpose, 'turn', { data: any('y') }), b: constant('bias') }),
+  ({ add, turn, y, bias }, at) => {
+    const t = bias.constant!;
+    const perm = turn.perm;
+    const isColumn = t.shape.length >= 2 && t.shape.at(-1) === 1 && sizeOf(t.shape) === t.shape.at(-2) && sizeOf(t.shape) > 1;
+    if (!perm || perm.join() !== swapOf(perm.length).join() || !isColumn || t.shape.length > perm.length || !y.type?.shape)
+      return refuse('not a column of biases behind a transposed product');
+    const sum = create(at, Add, [y, added(at.graph, bias, reshapedTo(t, [t.shape.at(-2)!]))], { like: y });
+    at.graph.replace(add.c, swapped(at, sum.c, add.c));
+  },
+);
 
 /** bias + x = x + bias. */
 const biasSecond = rule('bias-second', op(Add, 'add', { a: constant('bias'), b: any('x') }), ({ add, bias, x }, { graph }) => {
   if (x.constant) return refuse('both terms are constant');
   graph.setInput(add.node, 0, x);
   graph.setInput(add.node, 1, bias);
+});
+
+/** x + b with b [1, .., C] is x + b with b [C] where x has as many axes. */
+const flatBias = rule('flatten-bias', op(Add, 'add', { a: any('x'), b: constant('bias') }), ({ add, x, bias }, { graph }) => {
+  const t = bias.constant!;
+  const isRow = t.shape.length > 1 && sizeOf(t.shape) === t.shape.at(-1) && isFloat(t.dtype);
+  if (!isRow || isChannelVector(bias) || (x.type?.shape?.length ?? 0) < t.shape.length) return refuse('not a row of biases');
+  graph.setInput(add.node, 1, added(graph, bias, reshapedTo(t, [t.shape.at(-1)!])));
 });
 
 /** Transpose(W) is a constant when W is. */
@@ -37,4 +119,4 @@ const transposedWeight = rule('transpose-constant', op(Transpose, 'turn', { data
 });
 
 /** Spellings of x W + b as MatMul [in, out], then Add with the bias second. */
-export const linears: readonly RewriteRule[] = [gemm, transposedWeight, biasSecond];
+export const linears: readonly RewriteRule[] = [gemm, flatWeight, weightFirst, twice, transposedWeight, biasSecond, flatBias, biasOfTurned];

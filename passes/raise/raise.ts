@@ -2,6 +2,7 @@ import { eraseDead, rewriteToFixpoint, type RewriteRule } from '../../ir/rewrite
 import { inferTypes } from '../../ir/shapes/infer.ts';
 import { definePass } from '../infra/pass.ts';
 import { attention } from './attention.ts';
+import { einsum } from './einsum.ts';
 import { gelus } from './gelu.ts';
 import { identities } from './identities.ts';
 import { islands } from './islands.ts';
@@ -9,7 +10,7 @@ import { layerNorms } from './layer-norm.ts';
 import { linears } from './linear.ts';
 
 /** In two rounds, since attention is recognised by the shapes and operators that the first round leaves. */
-const rounds: readonly (readonly RewriteRule[])[] = [[...identities, ...layerNorms, ...gelus, ...linears, ...islands], [attention]];
+const rounds: readonly (readonly RewriteRule[])[] = [[...identities, ...layerNorms, ...gelus, einsum, ...linears, ...islands], [attention]];
 
 /** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
 export const raise = definePass({
