@@ -6,6 +6,7 @@ import { qcCuda } from './targets/qc/qc-cuda.ts';
 import { portable } from './targets/portable.ts';
 import type { Target } from './targets/target.ts';
 
+export { executable } from './executable.ts';
 export * from './onnx/index.ts';
 export { preferredOpset, settleOpset, upgradeOpset } from './onnx/opset.ts';
 export { roundingHalves } from './targets/half/rounding.ts';

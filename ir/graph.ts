@@ -178,6 +178,13 @@ export class Graph {
     return this.#insert(node, null, this.#first);
   }
 
+  /** Gives a node other attributes; the graphs among them must be those that it has. */
+  setAttributes(node: Node, attributes: Attributes): void {
+    const own = node.attributes as Map<string, Attribute>;
+    own.clear();
+    for (const [name, value] of Object.entries(attributes)) own.set(name, value);
+    this.version++;
+  }
   setInput(node: Node, index: number, value: Value | null): void {
     const use = node.operands[index] ?? fail('QC1001', `${node.op} has no operand ${index}`, node.loc);
     if (use.value) unlink(use.value, use);

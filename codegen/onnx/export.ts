@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import type { Graph, Node } from '../../ir/graph.ts';
+import type { Graph } from '../../ir/graph.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { Tensor } from '../../ir/tensor.ts';
 import { carriedOfGraph, carriedOfValue } from './carried.ts';
@@ -11,6 +11,7 @@ import { field, joined, lengthOf, type Piece } from './pieces.ts';
 import { encodeMessage, int64, toNumber } from './proto.ts';
 import { smallPayload } from './skeleton.ts';
 import { dataTypeOf } from './type-protos.ts';
+import { eachNode } from './walk.ts';
 import { replaceFiles, type PlannedFile, type WrittenFile } from './write-files.ts';
 
 export interface WriteOptions {
@@ -69,7 +70,7 @@ function modelPieces(graph: Graph, place: Placement): Piece[] {
 
 /** Bodies of our own are made anew; one that we cannot make stays as long as it is called. */
 function keptFunctions(functions: readonly FunctionProto[], graph: Graph): FunctionProto[] {
-  const called = new Set([...allNodes(graph)].map((n) => n.op));
+  const called = new Set([...eachNode(graph)].map((n) => n.op));
   return functions.filter((f) => f.domain !== qcDomain || (!hasBody(f.name ?? '') && called.has(`${qcDomain}.${f.name}`)));
 }
 
@@ -103,15 +104,8 @@ function firstIrVersion(dataType: number): number {
 
 function usedDomains(graph: Graph): Set<string> {
   const domains = new Set<string>();
-  for (const node of allNodes(graph)) domains.add(spellingOf(node).domain);
+  for (const node of eachNode(graph)) domains.add(spellingOf(node).domain);
   return domains;
-}
-
-function* allNodes(graph: Graph): Generator<Node> {
-  for (const node of graph.nodes) {
-    yield node;
-    for (const body of node.bodies) yield* allNodes(body);
-  }
 }
 
 /** The constants that become initializers, with those of inner graphs. */
@@ -124,7 +118,7 @@ function* allConstants(graph: Graph): Generator<Tensor> {
 }
 
 function tensorsOf(graph: Graph): Tensor[] {
-  const attributes = [...allNodes(graph)].flatMap((node) => [...node.attributes.values()]);
+  const attributes = [...eachNode(graph)].flatMap((node) => [...node.attributes.values()]);
   return [...allConstants(graph), ...attributes.flatMap((a) => (a.kind === 'tensor' ? [a.value] : []))];
 }
 

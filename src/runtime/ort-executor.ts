@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { executable } from '../../codegen/executable.ts';
 import { writeModel } from '../../codegen/onnx/index.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { Executor, Feeds, Program } from '../../passes/infra/executor.ts';
@@ -51,7 +52,7 @@ export class OrtExecutor implements Executor {
     const release = (): void => this.#folders.remove(folder);
     try {
       checkBoundary(graph, subject);
-      writeModel(graph, subject.path, { externalData: 'always' });
+      writeModel(executable(graph), subject.path, { externalData: 'always' });
       return await this.#open(subject, countKernelOperators(graph), release);
     } catch (error) {
       release();

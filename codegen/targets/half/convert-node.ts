@@ -1,5 +1,5 @@
-import { int, type Attributes } from '../../../ir/attributes.ts';
-import { Node, type Value } from '../../../ir/graph.ts';
+import { int } from '../../../ir/attributes.ts';
+import type { Node, Value } from '../../../ir/graph.ts';
 import { dtypes, tensorType, type DType } from '../../../ir/types.ts';
 import { isKernel, type KernelName } from '../../kernels/bodies/call.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
@@ -22,11 +22,11 @@ export function convertNode(halving: Halving, node: Node): void {
   const dtype: Float = after.kind === 'half' ? 'f16' : 'f32';
   report(halving, node, slots, operands);
   for (const i of slots) give(halving, node, i, dtype);
-  const last = dtype === 'f16' && node.op === 'Attention' ? withSoftmaxInSingle(halving, node) : node;
-  last.outputs.forEach((o, i) =>
-    settleResult(halving, o, isFixedResult(last, i) ? { dtype: 'f32', standing: half } : { dtype, standing: after }),
+  if (dtype === 'f16' && node.op === 'Attention') computeSoftmaxInSingle(halving, node);
+  node.outputs.forEach((o, i) =>
+    settleResult(halving, o, isFixedResult(node, i) ? { dtype: 'f32', standing: half } : { dtype, standing: after }),
   );
-  fixPorts(halving, last);
+  fixPorts(halving, node);
 }
 
 /** The operands that have the type in which a node computes. */
@@ -140,20 +140,6 @@ function settleFilled(halving: Halving, node: Node): void {
 }
 
 /** `softmax_precision` says that the probabilities inside are computed in f32. */
-function withSoftmaxInSingle({ graph }: Halving, node: Node): Node {
-  if (node.attributes.has('softmax_precision')) return node;
-  const attributes: Attributes = { ...Object.fromEntries(node.attributes), softmax_precision: int(1) };
-  const made = new Node({
-    op: node.op,
-    name: node.name,
-    loc: node.loc,
-    inputs: node.operands.map((u) => u.value),
-    attributes,
-    results: node.outputs.map((o) => ({ name: graph.freshName(o.name), type: o.type })),
-  });
-  made.carried = node.carried;
-  graph.insertBefore(node, made);
-  node.outputs.forEach((o, i) => graph.replace(o, made.outputs[i]!));
-  graph.erase(node);
-  return made;
+function computeSoftmaxInSingle({ graph }: Halving, node: Node): void {
+  graph.setAttributes(node, { softmax_precision: int(1), ...Object.fromEntries(node.attributes) });
 }
