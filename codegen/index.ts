@@ -7,6 +7,7 @@ import { portable } from './targets/portable.ts';
 import type { Target } from './targets/target.ts';
 
 export { executable } from './executable.ts';
+export { restoreTypes, storeHalves, toFloat32, type Interface } from './float32.ts';
 export * from './onnx/index.ts';
 export { preferredOpset, settleOpset, upgradeOpset } from './onnx/opset.ts';
 export { roundingHalves } from './targets/half/rounding.ts';

@@ -18,6 +18,8 @@ export interface Tensor {
   bytes(): Uint8Array;
   /** The same bytes in parts of at most `size`, where they need not be together in memory. */
   readonly chunks?: (size: number) => Iterable<Uint8Array>;
+  /** The tensor of a narrower float type that has the same numbers, and in which they may be stored. */
+  readonly source?: Tensor;
 }
 
 /** The typed arrays that hold elements: halves as Uint16Array, bool as Uint8Array, i64 as BigInt64Array. */
@@ -176,11 +178,22 @@ export function doubles(t: Tensor): Float64Array {
 export const derived = (like: Tensor, shape: readonly number[], compute: () => Float32Array): Tensor =>
   lazy(like.dtype, shape, () => encodeFloats(like.dtype, compute()));
 
+/** The numbers of halves as f32. */
+export const widened = (t: Tensor): Tensor => ({ ...lazy('f32', t.shape, () => floats(t)), source: t });
+
 /** The same elements under other extents, whose product is the same. */
-export const reshapedTo = (t: Tensor, shape: readonly number[]): Tensor => ({ ...t, shape });
+export const reshapedTo = (t: Tensor, shape: readonly number[]): Tensor => ({
+  ...t,
+  shape,
+  ...(t.source ? { source: reshapedTo(t.source, shape) } : {}),
+});
 
 /** A matrix with its two axes exchanged. */
 export function transposed(t: Tensor): Tensor {
+  return t.source ? { ...turned(t), source: turned(t.source) } : turned(t);
+}
+
+function turned(t: Tensor): Tensor {
   const [rows = 1, columns = 1] = t.shape;
   const size = bytesFor(t.dtype, 1);
   return lazy(t.dtype, [columns, rows], () => {

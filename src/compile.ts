@@ -1,10 +1,13 @@
 import {
   declineFor,
   lowerTo,
+  restoreTypes,
   roundingHalves,
   settleOpset,
+  storeHalves,
   targetNamed,
   targets,
+  toFloat32,
   writeModel,
   type Lowering,
   type Target,
@@ -64,6 +67,7 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
   const manager = new PassManager([...passes, ...(options.plugins ?? [])]);
   const plan = manager.plan(effectivePipeline(manager, options.passes, options.scheme, target));
   const graph = openModel(options.model);
+  const types = toFloat32(graph);
   const bytesBefore = bytesOfModel(options.model, graph);
   const inputs = await calibrationInputs(graph, plan, options);
   const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
@@ -76,6 +80,7 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
     const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering)];
     ledger.settle();
     if (options.strict) refuseSkips(ledger, diagnostics);
+    restoreTypes(graph, types);
     await describe(graph, plan, options);
     options.signal?.throwIfAborted();
     const { files } = writeModel(graph, options.output, { externalData: options.externalData ?? 'auto' });
@@ -149,6 +154,7 @@ async function lower(graph: Graph, target: Target, probe: Feeds | null): Promise
   const before = probe && cloneGraph(graph);
   const lowered = lowerTo(target, graph);
   const lowering = { ...lowered, report: [...declined, ...lowered.report] };
+  if (target.floats === 'f32') storeHalves(graph);
   settleOpset(graph);
   if (!probe || !before) return { ...lowering, difference: null };
   const [plain, fusing] = [new OrtExecutor({ optimization: 'disabled' }), new OrtExecutor()];

@@ -8,7 +8,7 @@ import { sizeOf, type Dim } from '../ir/types.ts';
 
 /** Reads a model and brings it to the opset of the IR. */
 export function openModel(path: string): Graph {
-  const graph = readModel(path);
+  const graph = readModel(path, { purpose: 'compile' });
   upgradeOpset(graph);
   return graph;
 }

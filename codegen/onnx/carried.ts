@@ -16,6 +16,8 @@ export interface NodeCarried {
   readonly proto?: Partial<NodeProto>;
   /** Only when the domain and the operator cannot be told apart in `Node.op`. */
   readonly spelling?: { readonly domain: string; readonly opType: string };
+  /** The version of the default operator set that it was written for, where it is not the model's; until it is upgraded. */
+  readonly opset?: number;
   /** By attribute: the message without its value. */
   readonly attributes?: ReadonlyMap<string, Partial<AttributeProto>>;
 }

@@ -18,6 +18,8 @@ export interface ModelContext {
   readonly initializersAreInputs: boolean;
   /** Every name in the model, so that a name of our own is new. */
   readonly names: Set<string>;
+  /** The opset that a node was written for, where it is not the model's. */
+  readonly opsets: ReadonlyMap<NodeProto, number>;
 }
 
 /** A graph under construction: what a name means here. */
@@ -115,8 +117,10 @@ function addNode(proto: NodeProto, scope: Scope, context: ModelContext, at: Loca
   });
   const rest = without(proto, 'input', 'output', 'name', 'opType', 'domain', 'attribute');
   const spelling = opType.includes('.') ? { domain, opType } : null;
-  if (rest || spelling || details.size > 0) {
+  const opset = context.opsets.get(proto);
+  if (rest || spelling || details.size > 0 || opset !== undefined) {
     node.carried = {
+      ...(opset === undefined ? {} : { opset }),
       ...(rest ? { proto: rest } : {}),
       ...(spelling ? { spelling } : {}),
       ...(details.size > 0 ? { attributes: details } : {}),

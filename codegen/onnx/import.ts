@@ -1,18 +1,28 @@
 import { basename, resolve } from 'node:path';
 import { fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
-import { carriedOfGraph, type GraphCarried } from './carried.ts';
+import { carriedOfGraph, carriedOfValue, carry, type GraphCarried } from './carried.ts';
 import { externalFiles } from './external.ts';
 import { placeOf, rangeReader } from './files.ts';
+import { qcDomain } from './functions.ts';
 import { isDefaultDomain } from './import-attributes.ts';
 import { allNames, graphFromProto } from './import-graph.ts';
+import { inlineFunctions } from './inline.ts';
 import type { TensorSources } from './import-tensor.ts';
 import type { ModelProto } from './messages.ts';
 import { decodeModel, toNumber, without } from './proto.ts';
 import { readSkeleton } from './skeleton.ts';
 
+export interface ReadOptions {
+  /**
+   * `compile`: what passes want to see. Local functions stand in the place of their calls, and inputs that have a default are constants.
+   * `keep`, the default: as the model has it, so that it can be written back.
+   */
+  readonly purpose?: 'keep' | 'compile';
+}
+
 /** The model in a file of any size; weights are read when asked for, not now. */
-export function readModel(path: string): Graph {
+export function readModel(path: string, options: ReadOptions = {}): Graph {
   const full = resolve(path);
   const skeleton = readSkeleton(full);
   const read = rangeReader(skeleton.stamp);
@@ -22,26 +32,46 @@ export function readModel(path: string): Graph {
     const range = skeleton.payloads.get(rawData.byteOffset - skeleton.bytes.byteOffset);
     return range && rawData.buffer === skeleton.bytes.buffer ? { at: { path: full, ...range }, read } : null;
   };
-  return importModel(model, basename(full), { external: externalFiles(full), payloadOf });
+  return importModel(model, basename(full), { external: externalFiles(full), payloadOf }, options);
 }
 
 /** The model in memory; the graph's constants are views of `bytes`. With a `file`, external data is looked for beside it. */
-export function readModelBytes(bytes: Uint8Array, file?: string): Graph {
+export function readModelBytes(bytes: Uint8Array, file?: string, options: ReadOptions = {}): Graph {
   const path = file === undefined ? null : resolve(file);
   const model = decodeModel(bytes, path === null ? {} : { file: path });
-  return importModel(model, path === null ? 'model.onnx' : basename(path), { external: externalFiles(path), payloadOf: () => null });
+  const name = path === null ? 'model.onnx' : basename(path);
+  return importModel(model, name, { external: externalFiles(path), payloadOf: () => null }, options);
 }
 
-function importModel(model: ModelProto, file: string, sources: TensorSources): Graph {
+/** Functions of ours stay calls: the IR has words for them. */
+const ownDomains: ReadonlySet<string> = new Set([qcDomain]);
+
+function importModel(whole: ModelProto, file: string, sources: TensorSources, { purpose = 'keep' }: ReadOptions): Graph {
   const at = placeOf(file);
+  const { model, opsets } = purpose === 'keep' ? { model: whole, opsets: new Map() } : inlineFunctions(whole, file, ownDomains);
   const proto = model.graph ?? fail('QC4101', 'the protobuf has no graph, so it is not an ONNX model', at);
   const initializersAreInputs = toNumber(model.irVersion) < 4;
-  const graph = graphFromProto(proto, { file, sources, initializersAreInputs, names: allNames(proto) });
+  const graph = graphFromProto(proto, { file, sources, initializersAreInputs, names: allNames(proto), opsets });
   readOpsets(model, graph, at);
   for (const { key = '', value = '' } of model.metadataProps ?? []) graph.metadata.set(key, value);
   const rest = without(model, 'graph', 'opsetImport', 'metadataProps');
   if (rest) graph.carried = { ...carriedOfGraph(graph), model: rest } satisfies GraphCarried;
+  if (purpose === 'compile') freezeDefaults(graph);
   return graph;
+}
+
+/** Inputs that have a default become constants: exporters that keep initializers among the inputs do not mean them to be fed. */
+function freezeDefaults(graph: Graph): void {
+  for (const input of [...graph.inputs]) {
+    const { initial, initializer } = carriedOfValue(input);
+    if (!initial) continue;
+    const { name } = input;
+    graph.rename(input, graph.freshName(name));
+    const constant = graph.addConstant(name, initial);
+    if (initializer) carry(constant, { initializer });
+    graph.replaceUses(input, constant);
+    graph.eraseInput(input);
+  }
 }
 
 function readOpsets(model: ModelProto, graph: Graph, at: Location): void {

@@ -1,2 +1,2 @@
-export { readModel, readModelBytes } from './import.ts';
+export { readModel, readModelBytes, type ReadOptions } from './import.ts';
 export { encodeGraph, writeModel, type WriteOptions, type WriteResult } from './export.ts';

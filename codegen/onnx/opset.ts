@@ -2,6 +2,7 @@ import { fail } from '../../ir/diagnostics.ts';
 import { irOpset, type Graph, type Node } from '../../ir/graph.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
 import { adapters, needTypes } from './adapters.ts';
+import { carriedOfNode } from './carried.ts';
 import { opHistory, type OpVersion } from './op-history.ts';
 import { eachNode } from './walk.ts';
 
@@ -11,11 +12,12 @@ export const preferredOpset = 21;
 /** Brings a model of an older opset to the IR's: every node means after it what it meant before. QC4104 names what cannot be converted. */
 export function upgradeOpset(graph: Graph): void {
   const from = graph.opsets.get('') ?? 1;
-  if (from >= irOpset) return;
   const nodes = [...eachNode(graph)].filter((n) => !n.op.includes('.'));
+  const versionOf = (node: Node): number => carriedOfNode(node).opset ?? from;
+  if (nodes.every((n) => versionOf(n) >= irOpset)) return;
   if (nodes.some((n) => needTypes.has(n.op))) inferTypes(graph);
-  for (const node of nodes) upgradeNode(node, from);
-  graph.opsets.set('', irOpset);
+  for (const node of nodes) upgradeNode(node, versionOf(node));
+  graph.opsets.set('', Math.max(from, irOpset));
 }
 
 /** Takes the oldest opset, not before 21, in which every node means the same as now. */

@@ -16,7 +16,7 @@ import { schemeNamed, type Scheme } from '../schemes.ts';
 import { centred, thresholds, widths } from './candidates.ts';
 import { lossGraph, lossRegion, names, type LossActivation, type LossRegion } from './loss-graph.ts';
 import { stacked } from './stack.ts';
-import { search, thresholdFeeds, type Found, type LossSample } from './search.ts';
+import { sameLoss, search, thresholdFeeds, type Found, type LossSample } from './search.ts';
 
 interface Settings extends Layout {
   readonly scheme: string;
@@ -112,7 +112,8 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
   const candidates = thresholds(at.half, settings.low, settings.steps === null ? null : Math.floor(settings.steps), largest);
   const scheme = schemeNamed(settings.scheme);
   const activation = activationFor(scheme, t.site, range.min.length, settings);
-  const samples = stacked(await samplesOf(t, settings, spool, ctx));
+  const apart = await samplesOf(t, settings, spool, ctx);
+  const samples = takesBatches(t) ? stacked(apart) : apart;
   const masked = samples.every((s) => names.tokens in s.feeds);
   const groups = rowGroups(range.min.length, t.site, settings);
   const loss = lossGraph(t.region, t.site, { centre: at.centre, activation, weights: scheme.weights, groups, masked }, graph.opsets);
@@ -123,17 +124,17 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
     const asked = scheme.activations[t.site.role];
     const measured = asked ? usualRange(t.statistics, asked, clusters) : range;
     const feeds = (threshold: number) => only(thresholdFeeds(threshold, at, measured, activation, clusters), fed);
-    return await search(
-      program,
-      samples.map((s) => ({ ...s, feeds: only(s.feeds, fed) })),
-      candidates,
-      feeds,
-      ctx.signal,
-    );
+    const feedable = (all: readonly LossSample[]) => all.map((s) => ({ ...s, feeds: only(s.feeds, fed) }));
+    const [first] = candidates;
+    const chosen = first === undefined ? samples : await sameLoss(program, feedable(samples), feedable(apart), feeds(first));
+    return await search(program, chosen, candidates, feeds, ctx.signal);
   } finally {
     await program.close();
   }
 }
+
+/** Whether no value that the loss reads has a fixed number of rows. */
+const takesBatches = ({ site, region }: Target): boolean => [site.x, ...region.others].every((v) => typeof v.type?.shape?.[0] !== 'number');
 
 /** The quantizer that the site will have: the scheme's, or symmetric in blocks where the target quantizes so. */
 function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout): LossActivation | null {

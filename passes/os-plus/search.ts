@@ -28,12 +28,34 @@ export async function search(
   const tokens = samples.reduce((n, s) => n + s.tokens, 0);
   for (const threshold of candidates) {
     signal.throwIfAborted();
-    const feeds = feedsFor(threshold);
-    let sum = 0;
-    for (const sample of samples) sum += Number((await program.run({ ...sample.feeds, ...feeds }))[names.loss]!.data[0]);
+    const sum = await lossOf(program, samples, feedsFor(threshold));
     if (best === null || sum / tokens < best.loss) best = { threshold, loss: sum / tokens };
   }
   return best;
+}
+
+/**
+ * `stacked` if it gives the loss that the samples give apart, else those: constants inside may be made for one batch, so that a Reshape
+ * or a mask refuses a larger one, or mixes its rows.
+ */
+export async function sameLoss(
+  program: Program,
+  stacked: readonly LossSample[],
+  apart: readonly LossSample[],
+  feeds: Feeds,
+): Promise<readonly LossSample[]> {
+  if (stacked.length === apart.length) return stacked;
+  const wanted = await lossOf(program, apart, feeds);
+  // A refusal says the same as another number.
+  const found = await lossOf(program, stacked, feeds).catch(() => NaN);
+  return Math.abs(found - wanted) <= 1e-3 * Math.abs(wanted) ? stacked : apart;
+}
+
+/** The sum over samples. */
+async function lossOf(program: Program, samples: readonly LossSample[], feeds: Feeds): Promise<number> {
+  let sum = 0;
+  for (const sample of samples) sum += Number((await program.run({ ...sample.feeds, ...feeds }))[names.loss]!.data[0]);
+  return sum;
 }
 
 const vector = (data: Float32Array): HostTensor => ({ dtype: 'f32', shape: [data.length], data });
