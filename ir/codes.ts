@@ -260,7 +260,7 @@ export const codes = {
     'error',
     'failure',
     'ONNX Runtime was loaded too early',
-    'Sessions of onnxruntime-node use the kernels of `qc` when `qc/runtime` was loaded before it. Import `qc/runtime` first, or set `QC_KERNELS=off` to run on function bodies.',
+    'Sessions of onnxruntime-node use the kernels of `qc` when `@onnx-qc/qc/runtime` was loaded before it. Import `@onnx-qc/qc/runtime` first, or set `QC_KERNELS=off` to run on function bodies.',
   ),
   QC5004: entry(
     'error',
