@@ -255,7 +255,12 @@ export const codes = {
     'ONNX Runtime refused a graph',
     'ONNX Runtime could not load or run a graph that `qc` gave it; its own message follows.',
   ),
-  QC5002: entry('error', 'failure', 'interrupted', 'The run was interrupted; nothing was written.'),
+  QC5002: entry(
+    'error',
+    'failure',
+    'interrupted',
+    'A signal stopped the run; nothing was written. The exit code is 128 and the number of the signal: 129 for SIGHUP, 130 for SIGINT (Ctrl-C), 143 for SIGTERM.',
+  ),
   QC5003: entry(
     'error',
     'failure',
@@ -266,7 +271,19 @@ export const codes = {
     'error',
     'failure',
     'kernels do not load',
-    'The library of kernels, or the addon beside it, is damaged, of another machine, or not where `QC_KERNELS` says. Build both with `npm run build:kernels`, or set `QC_KERNELS=off` to run on function bodies.',
+    'The library of kernels, or the addon beside it, is damaged, of another machine, or not where `QC_KERNELS` says. Build both with `qc kernels build`, or set `QC_KERNELS=off` to run on function bodies.',
+  ),
+  QC5005: entry(
+    'error',
+    'failure',
+    'kernels are not built',
+    'There is no library of kernels where sessions look for one. `qc kernels build` builds it into the folder of the package; `QC_KERNELS` names one elsewhere. Without it, models run on the function bodies that they carry.',
+  ),
+  QC5006: entry(
+    'error',
+    'failure',
+    'kernels cannot be built',
+    'The build of the kernels failed, or cannot start: it needs Linux x64, cmake, g++ and a folder of the package that can be written to; that for GPUs also needs nvcc. Where the package lies in a folder of another user, build a copy of it and name the library with `QC_KERNELS`.',
   ),
   QC9001: entry(
     'error',

@@ -55,6 +55,7 @@ function diagnosticsPage(): string {
       ['family', 'exit code', 'meaning'],
       (Object.keys(families) as CodeEntry['family'][]).map((f) => [f, String(exitCodes[f]), families[f]]),
     ),
+    'A command that a signal stops (`QC5002`) ends with 128 and the number of the signal: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.',
     ...digits.flatMap((digit) => [
       `## ${parts[digit] ?? 'Other'} (QC${digit}xxx)`,
       ...all.filter((code) => code[2] === digit).map(codeSection),

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 
 const root = process.cwd();
 const { name, files, exports, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -74,6 +74,64 @@ describe('the package', () => {
       expect(names.length).toBeGreaterThan(0);
       expect(names).not.toContain('then');
     }
+  });
+});
+
+describe('kernels of the package', () => {
+  interface Outcome {
+    readonly code: number | null;
+    readonly stdout: string;
+    readonly stderr: string;
+  }
+  const run = (args: readonly string[], more: Readonly<Record<string, string>> = {}): Outcome => {
+    const env = { ...process.env, QC_KERNELS: '', ONNXRUNTIME_ROOT: '', NO_COLOR: '1', ...more };
+    const command = [join(installed, bin['qc']!), 'kernels', ...args];
+    const { status, stdout, stderr } = spawnSync(process.execPath, command, { env, encoding: 'utf8' });
+    return { code: status, stdout, stderr };
+  };
+  const folders = { cpu: join(installed, 'kernels/build'), cuda: join(installed, 'kernels/build-cuda') };
+  const library = { cpu: join(folders.cpu, 'libqc_kernels.so'), cuda: join(folders.cuda, 'libqc_kernels_cuda.so') };
+  afterEach(() => Object.values(folders).forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
+  test('are found once they are built', () => {
+    for (const device of ['cpu', 'cuda'] as const) {
+      const { code, stdout, stderr } = run(['path', device]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toMatch(/QC5005: .*not built\n {2}hint: build it with qc kernels build/);
+    }
+    for (const file of [library.cpu, join(folders.cpu, 'qc_loader.node'), library.cuda]) leave(file);
+    for (const device of ['cpu', 'cuda'] as const)
+      expect(run(['path', device])).toEqual({ code: 0, stdout: `${library[device]}\n`, stderr: '' });
+  });
+
+  /** Runs `build` where these scripts are the tools of the build; what the real ones compile is tested elsewhere. */
+  const build = (tools: Readonly<Record<string, string>>, ...args: readonly string[]): Outcome => {
+    const folder = mkdtempSync(join(temporary, 'tools-'));
+    for (const [tool, script] of Object.entries(tools)) writeFileSync(join(folder, tool), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return run(['build', ...args], { PATH: `${folder}:/usr/bin:/bin`, CXX: join(folder, 'g++') });
+  };
+  const compiles = 'case "$1" in --build) echo compiling; touch build/libqc_kernels.so build/qc_loader.node;; esac';
+
+  test('are built into the folder of the package, from which sessions get them', () => {
+    const built = build({ cmake: compiles, 'g++': '' });
+    expect(built).toMatchObject({ code: 0, stdout: `${library.cpu}\n`, stderr: expect.stringContaining('compiling\n') });
+    expect(run(['path'])).toMatchObject({ code: 0, stdout: built.stdout });
+    expect(build({ cmake: compiles, 'g++': '' }, '--quiet')).toEqual({ code: 0, stdout: built.stdout, stderr: '' });
+  });
+
+  test('are not built where something is missing, and the error says what', () => {
+    expect(build({ cmake: compiles })).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(/QC5006: .*g\+\+ is needed/) });
+    const broken = build({ cmake: '[ "$1" = --version ] || { echo no such preset; exit 1; }', 'g++': '' }, '--json');
+    expect(broken).toMatchObject({ code: 1, stderr: '' });
+    const { error } = JSON.parse(broken.stdout) as { readonly error: { readonly message: string; readonly notes: readonly string[] } };
+    expect(error).toMatchObject({ code: 'QC5006', message: expect.stringMatching(/cmake --preset release .*failed$/) });
+    expect(error.notes).toContain('no such preset');
+    rmSync(folders.cpu, { recursive: true });
+    leave(folders.cpu);
+    expect(build({ cmake: compiles, 'g++': '' })).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/QC5006: .*kernels\/build cannot be written to/),
+    });
   });
 });
 

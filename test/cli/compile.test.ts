@@ -162,15 +162,20 @@ describe('signals', () => {
     return ['compile', float, '-p', 'slow', '--plugin', file, ...data, '-o', at('slow.onnx')];
   };
 
-  test('Ctrl-C stops the run: exit 130, nothing written, nothing left', async () => {
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('%s stops the run: exit %d, as the help says, nothing written, nothing left', async (name, exitCode) => {
     let sent = false;
     const { code, stdout, stderr } = await qc(slow(), {
       onTalk(text, kill) {
-        if (!sent && text.includes('] slow')) kill('SIGINT');
+        if (!sent && text.includes('] slow')) kill(name);
         sent ||= text.includes('] slow');
       },
     });
-    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+    expect({ code, stdout }).toEqual({ code: exitCode, stdout: '' });
+    expect((await qc(['--help'])).stdout.split('Exit codes:')[1]).toMatch(new RegExp(`\\b${exitCode}\\b`));
     expect(stderr).toContain('error QC5002: interrupted');
     expect(existsSync(at('slow.onnx'))).toBe(false);
     expect(leftOver()).toEqual([]);
