@@ -248,7 +248,12 @@ export const codes = {
     'A tensor has a negative extent, no data, or data in a field that does not belong to its element type.',
   ),
   QC4107: entry('error', 'model', 'file too large for one protobuf', 'A protobuf holds at most 2 GB. Export the model with external data.'),
-  QC4201: entry('error', 'failure', 'cannot write the output', 'The output cannot be written. Nothing was left half-written.'),
+  QC4201: entry(
+    'error',
+    'failure',
+    'cannot write the output',
+    'The output cannot be written: the folder is not there, cannot be written to or is full, or a folder, a link, a device, a pipe or a socket lies in the place of the file. Nothing was left half-written.',
+  ),
   QC5001: entry(
     'error',
     'failure',

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { npy, scratch, zip } from '../data/arrays.ts';
 import { fixture, leftOver, libraryUrl, qc, removeTemporary, type Outcome } from './binary.ts';
@@ -152,6 +153,30 @@ describe('a compile that fails', () => {
     expect(await run(copy, copy)).toMatchObject({ code: 2, stderr: expect.stringContaining('would overwrite') });
     expect(await run(copy, at('no/such/m.onnx'))).toMatchObject({ code: 1, stderr: expect.stringContaining('QC4201') });
     expect(readFileSync(copy).equals(readFileSync(float))).toBe(true);
+  });
+});
+
+describe('what lies in the place of an output', () => {
+  test.each([
+    ['the model', 'pipe.onnx', ['-o', at('pipe.onnx')]],
+    ['its weights', 'piped.onnx.data', ['-o', at('piped.onnx')]],
+    ['the ranges', 'ranges.pipe', ['-o', at('fine.onnx'), '--save-calibration', at('ranges.pipe')]],
+  ])('for %s, a pipe is refused before any work, and stays', async (_, pipe, args) => {
+    execFileSync('mkfifo', [at(pipe)]);
+    const { code, stdout, stderr } = await compile('-p', 'none', ...data, ...args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(new RegExp(`^\\S+ error QC4201: cannot write .*${pipe}: a pipe is there\n`));
+    expect(lstatSync(at(pipe)).isFIFO()).toBe(true);
+    expect(existsSync(at('fine.onnx'))).toBe(false);
+  });
+
+  test('opt refuses it too, whether it writes text or a model', async () => {
+    const text = folder.file('relu.qcir', 'graph @g(%x: f32[2]) { %y: f32[2] = Relu(%x) return %y }\n');
+    for (const name of ['out.qcir', 'out.onnx']) {
+      mkdirSync(at(name));
+      const refused = { code: 1, stdout: '', stderr: expect.stringContaining(`${name}: a folder is there`) };
+      expect(await qc(['opt', text, '-p', 'dead-code', '-o', at(name)])).toMatchObject(refused);
+    }
   });
 });
 

@@ -1,25 +1,44 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { encodeGraph, readModel, readModelBytes, writeModel } from '../../codegen/onnx/index.ts';
+import { checkReplaceable, encodeGraph, readModel, readModelBytes, writeModel } from '../../codegen/onnx/index.ts';
 import { int64, type TensorProto } from '../../codegen/onnx/proto.ts';
 import { tagBytes } from '../../codegen/onnx/wire.ts';
 import { Graph } from '../../ir/graph.ts';
 import { dense, floats, inMemory, lazy } from '../../ir/tensor.ts';
 import { codeOf, f32, graphAttribute, inFolder, model, node, tensorAttribute, value } from './models.ts';
 
+/** What can lie in the place of a file, with what makes it and then removes it. */
+const oddities: readonly (readonly [string, (path: string) => Promise<() => Promise<void>> | (() => void)])[] = [
+  ['a folder', (path) => (mkdirSync(path), () => rmSync(path, { recursive: true }))],
+  ['a pipe', (path) => (execFileSync('mkfifo', [path]), () => rmSync(path))],
+  ['a link to elsewhere', (path) => (symlinkSync('elsewhere', path), () => rmSync(path))],
+  [
+    'a socket',
+    async (path) => {
+      const server = createServer();
+      await once(server.listen(path), 'listening');
+      return async () => void (await once(server.close(), 'close'));
+    },
+  ],
+];
 const y = value('y', 'f32', [512]);
 const ramp = (n: number, from = 0): number[] => Array.from({ length: n }, (_, i) => from + i);
 const external = (name: string, dims: readonly number[], entries: Readonly<Record<string, string | number>>): TensorProto => ({
@@ -193,6 +212,28 @@ describe('writing', () => {
       mkdirSync(join(folder, 'm.onnx'));
       expect(codeOf(() => writeModel(graph(), join(folder, 'm.onnx'), { externalData: 'always' }))).toBe('QC4201');
       expect([readdirSync(folder), existsSync(join(folder, 'm.onnx.data'))]).toEqual([['m.onnx'], false]);
+    }));
+  test.each(oddities)('%s in the place of the model or of its weights is refused with QC4201, and stays', (kind, make) =>
+    inFolder(async (folder) => {
+      for (const name of ['m.onnx', 'm.onnx.data']) {
+        const place = join(folder, name);
+        const remove = await make(place);
+        const before = lstatSync(place);
+        const write = (): unknown => writeModel(graph(), join(folder, 'm.onnx'), { externalData: 'always' });
+        expect(write).toThrow(new RegExp(`QC4201: cannot write .*${name}: ${kind}`));
+        expect([lstatSync(place).ino, lstatSync(place).mode, readdirSync(folder)]).toEqual([before.ino, before.mode, [name]]);
+        await remove();
+      }
+    }),
+  );
+  // Not by writing: a test that fails must not leave this machine without the device.
+  test('a device is refused', () => {
+    expect(() => checkReplaceable('/dev/null')).toThrow('QC4201: cannot write /dev/null: a device is there');
+  });
+  test('a regular file is replaced, and nothing is in the way of a new one', () =>
+    inFolder((folder) => {
+      writeFileSync(join(folder, 'm.onnx'), 'old');
+      for (const name of ['m.onnx', 'new.onnx']) expect(() => checkReplaceable(join(folder, name))).not.toThrow();
     }));
   test('what is not a file cannot be read', () =>
     inFolder((folder) => {
