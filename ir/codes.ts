@@ -216,7 +216,12 @@ export const codes = {
     'the model overflows in f16',
     'On the probe, a value is finite in f32 and infinite or not a number in f16, which ends at 65504. Choose a target that computes in f32, or bring the outliers into range (`os+`).',
   ),
-  QC4101: entry('error', 'model', 'not an ONNX file', 'The protobuf does not decode: the file is truncated, damaged or not ONNX.'),
+  QC4101: entry(
+    'error',
+    'model',
+    'not an ONNX file',
+    'The protobuf does not decode: the file is truncated, damaged or not ONNX. Weights alone (`.safetensors`, `.gguf`, `.pt`, `.bin`) have no graph: export the model to ONNX first, with `optimum-cli export onnx` or `torch.onnx.export`.',
+  ),
   QC4102: entry(
     'error',
     'model',

@@ -8,12 +8,20 @@ import { isDefaultDomain } from './import-attributes.ts';
 import { allNames, graphFromProto } from './import-graph.ts';
 import type { TensorSources } from './import-tensor.ts';
 import type { ModelProto } from './messages.ts';
+import { explained } from './not-a-model.ts';
 import { decodeModel, toNumber, without } from './proto.ts';
 import { readSkeleton } from './skeleton.ts';
 
 /** The model in a file of any size; weights are read when asked for, not now. */
 export function readModel(path: string): Graph {
-  const full = resolve(path);
+  try {
+    return graphIn(resolve(path));
+  } catch (error) {
+    throw explained(error, path);
+  }
+}
+
+function graphIn(full: string): Graph {
   const skeleton = readSkeleton(full);
   const read = rangeReader(skeleton.stamp);
   const model = decodeModel(skeleton.bytes, { file: full, offsetInFile: (offset) => skeleton.offsetInFile(offset) });

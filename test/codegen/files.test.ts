@@ -235,6 +235,47 @@ describe('writing', () => {
       writeFileSync(join(folder, 'm.onnx'), 'old');
       for (const name of ['m.onnx', 'new.onnx']) expect(() => checkReplaceable(join(folder, name))).not.toThrow();
     }));
+  const header = Buffer.from('{"__metadata__":{"format":"pt"}}');
+  const safetensors = Buffer.concat([Buffer.from([header.length, 0, 0, 0, 0, 0, 0, 0]), header]);
+  test.each([
+    ['model.safetensors', safetensors, 'safetensors'],
+    ['model.onnx', safetensors, 'safetensors'],
+    ['empty.safetensors', '', 'safetensors'],
+    ['model.gguf', 'GGUF\x03\x00\x00\x00', 'GGUF'],
+    ['model.pt', 'PK\x03\x04\x00\x00', 'PyTorch'],
+    ['pytorch_model.bin', Buffer.from([0x80, 0x02, 0x8a, 0x0a]), 'PyTorch'],
+    ['odd.bin', 'what?', 'PyTorch'],
+  ])('%s in the place of a model is called what it is, with the way to a model', (name, content, format) =>
+    inFolder((folder) => {
+      const path = join(folder, name);
+      writeFileSync(path, content);
+      expect(() => readModel(path)).toThrow(
+        new RegExp(
+          `^${name}: error QC4101: this is a file of weights, of ${format}, .*\\n.*note: the protobuf [^]*hint: export the model to ONNX`,
+        ),
+      );
+    }),
+  );
+  test.each(['m.onnx.data', 'm.onnx_data'])('%s in the place of a model points to the model beside it', (name) =>
+    inFolder((folder) => {
+      const path = join(folder, name);
+      writeFileSync(path, Buffer.alloc(64, 0xff));
+      expect(() => readModel(path)).toThrow(/QC4101: this file holds the weights [^]*hint: .*there is no m\.onnx beside it/);
+      writeModel(graph(), join(folder, 'm.onnx'));
+      expect(() => readModel(path)).toThrow(new RegExp(`hint: give the model beside it: ${join(folder, 'm.onnx')}`));
+    }),
+  );
+  test.each(['m.onnx', 'm.bin', 'm.onnx.data'])('a model is read whatever its name: %s', (name) =>
+    inFolder((folder) => {
+      writeModel(graph(), join(folder, name));
+      expect(readModel(join(folder, name)).name).toBe(graph().name);
+    }),
+  );
+  test('a damaged model keeps its message', () =>
+    inFolder((folder) => {
+      writeFileSync(join(folder, 'm.onnx'), 'what?');
+      expect(() => readModel(join(folder, 'm.onnx'))).toThrow(/^m\.onnx: error QC4101: the protobuf does not decode at byte \d+: .*$/);
+    }));
   test('what is not a file cannot be read', () =>
     inFolder((folder) => {
       expect([codeOf(() => readModel(join(folder, 'none.onnx'))), codeOf(() => readModel(folder))]).toEqual(['QC2109', 'QC2109']);
