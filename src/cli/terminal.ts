@@ -33,10 +33,10 @@ export class Terminal {
   note(text: string): void {
     if (this.talks) process.stderr.write(`${text}\n`);
   }
-  /** Says diagnostics on stderr, but not under --json, where the document holds them; a few of each warning stand for all. */
+  /** Says diagnostics on stderr, but not under --json, where the document holds them, and only errors under --quiet; a few of each warning stand for all. */
   diagnose(problems: readonly Diagnostic[]): void {
     if (this.json) return;
-    for (const [shown, more] of grouped(problems)) {
+    for (const [shown, more] of grouped(this.quiet ? problems.filter((d) => d.severity === 'error') : problems)) {
       for (const d of shown) process.stderr.write(`${this.#painted(d)}\n`);
       if (more > 0) process.stderr.write(`${this.talkColor.dim(`... and ${more} more ${shown[0]!.code}`)}\n`);
     }

@@ -156,6 +156,23 @@ describe('a compile that fails', () => {
   });
 });
 
+describe('--quiet', () => {
+  const explicit = ['-p', 'rptq', '--target', 'portable', ...data];
+
+  test('leaves errors on stderr, and neither warnings nor notes; the JSON has the warnings', async () => {
+    const [loud, quiet, json] = [
+      await compile(...explicit, '-o', at('loud.onnx')),
+      await compile(...explicit, '-o', at('quiet.onnx'), '--quiet'),
+      await compile(...explicit, '-o', at('json.onnx'), '--quiet', '--json'),
+    ];
+    expect(loud.stderr).toMatch(/warning QC3101[^]*^pipeline: /m);
+    expect(quiet).toEqual({ code: 0, stdout: loud.stdout.replace('loud.onnx', 'quiet.onnx'), stderr: '' });
+    expect(JSON.parse(json.stdout).diagnostics).toContainEqual(expect.objectContaining({ code: 'QC3101', severity: 'warning' }));
+    const failed = await compile('-p', 'none', '--quiet', '-o', at('failed.onnx'));
+    expect(failed).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^error QC2101: /) });
+  });
+});
+
 describe('what lies in the place of an output', () => {
   test.each([
     ['the model', 'pipe.onnx', ['-o', at('pipe.onnx')]],
