@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { f32, model, node, value } from '../codegen/models.ts';
 import { npy, scratch, zip } from '../data/arrays.ts';
 import { fixture, leftOver, libraryUrl, qc, removeTemporary, type Outcome } from './binary.ts';
 
@@ -106,6 +107,31 @@ test('an encoder is compared by its outputs', async () => {
   const { stdout } = await qc(['eval', bert, '--data', lines, '--seq', '12', '--windows', '1', '--against', bert, '--json']);
   expect(JSON.parse(stdout)).toMatchObject({ windows: 1, against: { outputs: [{ name: 'last_hidden_state', sqnr: null, cosine: 1 }] } });
   expect(JSON.parse(stdout).perplexity).toBeUndefined();
+});
+
+test('a perplexity that no model should have is short', async () => {
+  // Every token is sure to be followed by itself.
+  const table = Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? 100 : 0));
+  const ports = { input: [value('input_ids', 'i64', [1, 'N'])], output: [value('logits', 'f32', [1, 'N', 8])] };
+  const gather = { initializer: [f32('table', [8, 8], table)], node: [node('Gather', ['table', 'input_ids'], ['logits'])], ...ports };
+  const sure = folder.file('sure.onnx', model(gather));
+  const ids = folder.file('ids.jsonl', '{"input_ids": [0, 1, 2, 3]}\n');
+  const { code, stdout, stderr } = await qc([
+    'eval',
+    sure,
+    '--data',
+    ids,
+    '--seq',
+    '4',
+    '--max-perplexity',
+    '9',
+    '--against',
+    sure,
+    '--quiet',
+  ]);
+  expect(code).toBe(4);
+  expect(stdout).toMatch(/^perplexity +2\.69e43\n[^]*^float perplexity +2\.69e43$/m);
+  expect(stderr).toBe('error QC2202: perplexity 2.69e43 is above 9\n');
 });
 
 describe('a compile that fails', () => {
