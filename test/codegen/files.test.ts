@@ -29,6 +29,7 @@ import { codeOf, f32, graphAttribute, inFolder, model, node, tensorAttribute, va
 const oddities: readonly (readonly [string, (path: string) => Promise<() => Promise<void>> | (() => void)])[] = [
   ['a folder', (path) => (mkdirSync(path), () => rmSync(path, { recursive: true }))],
   ['a pipe', (path) => (execFileSync('mkfifo', [path]), () => rmSync(path))],
+  ['a link to .*package.json', (path) => (symlinkSync(join(process.cwd(), 'package.json'), path), () => rmSync(path))],
   ['a link to elsewhere', (path) => (symlinkSync('elsewhere', path), () => rmSync(path))],
   [
     'a socket',
