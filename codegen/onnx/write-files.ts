@@ -21,7 +21,7 @@ export interface PlannedFile {
 export function checkReplaceable(path: string): void {
   const kind = kindOf(path, statsOf(path));
   if (kind !== null)
-    fail('QC4201', `cannot write ${path}: ${kind} is there`, placeOf(path), { hint: 'give a path where a regular file lies, or nothing' });
+    fail('QC4201', `cannot write ${path}: ${kind} is there`, placeOf(path), { hint: 'give the path of a new file, or of a regular one' });
 }
 
 function statsOf(path: string): Stats | undefined {

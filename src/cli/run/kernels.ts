@@ -4,7 +4,7 @@ import { arch, platform } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fail } from '../../../ir/index.ts';
 import { packageRoot } from '../../package-root.ts';
-import { builtLibrary, findKernelFiles, howToBuild, notBuilt, supported, type KernelDevice } from '../../runtime/kernel-files.ts';
+import { builtLibrary, findKernelFiles, notBuilt, supported, type KernelDevice } from '../../runtime/kernel-files.ts';
 import type { Io } from '../command.ts';
 
 /** Prints the path of the library that sessions use; QC5005 when there is none. */
@@ -31,12 +31,12 @@ function give(device: KernelDevice, library: string, { terminal }: Io): void {
 }
 
 const missing = (device: KernelDevice, why: string): never =>
-  fail(
-    'QC5005',
-    `there is no library of kernels for ${device}: ${why}`,
-    undefined,
-    why === notBuilt ? { hint: device === 'cpu' ? howToBuild : 'build it with qc kernels build cuda' } : {},
-  );
+  fail('QC5005', `there is no library of kernels for ${device}: ${why}`, undefined, why === notBuilt ? { hint: howToBuildIt[device] } : {});
+
+const howToBuildIt: Readonly<Record<KernelDevice, string>> = {
+  cpu: 'build it with qc kernels build',
+  cuda: 'build it with qc kernels build cuda',
+};
 
 const cannotBuild = (why: string, notes: readonly string[] = []): never =>
   fail('QC5006', `the kernels cannot be built: ${why}`, undefined, { notes, hint: 'models run on their function bodies without them' });
