@@ -15,8 +15,8 @@ export interface PlannedFile {
 }
 
 /**
- * Throws QC4201 where something lies at `path` that is no regular file: the file that is moved there would replace a device or a pipe. A link
- * is refused too: the file would take the link's own place, and what it points to may belong to others, as in caches of downloaded models.
+ * Throws QC4201 where something lies at `path` that is no regular file: the file that is moved there would replace a device or a pipe. A
+ * link is refused too: the file would take the link's own place, and what it points to may belong to others, as in caches of models.
  */
 export function checkReplaceable(path: string): void {
   const kind = kindOf(path, statsOf(path));

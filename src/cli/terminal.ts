@@ -33,7 +33,10 @@ export class Terminal {
   note(text: string): void {
     if (this.talks) process.stderr.write(`${text}\n`);
   }
-  /** Says diagnostics on stderr, but not under --json, where the document holds them, and only errors under --quiet; a few of each warning stand for all. */
+  /**
+   * Says diagnostics on stderr: a few of each warning stand for all. Under --quiet it says only errors, under --json nothing, since the
+   * document holds them.
+   */
   diagnose(problems: readonly Diagnostic[]): void {
     if (this.json) return;
     for (const [shown, more] of grouped(this.quiet ? problems.filter((d) => d.severity === 'error') : problems)) {
