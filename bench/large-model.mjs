@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { encodeGraph, readModel, writeModel } from 'qc/codegen';
-import { inspect } from 'qc';
-import { Graph, lazy, Node, tensorType } from 'qc/ir';
+import { encodeGraph, readModel, writeModel } from '@onnx-qc/qc/codegen';
+import { inspect } from '@onnx-qc/qc';
+import { Graph, lazy, Node, tensorType } from '@onnx-qc/qc/ir';
 
 const layers = 48;
 const width = 4096;

@@ -4,7 +4,7 @@ import { doubles, inMemory } from './tensor.ts';
 
 /**
  * An invertible map on the channels of the last axis: `y[i] = x[perm[i]] * scale[i] + shift[i]`.
- * A null part is the identity. The maps of one size form a group under `then`.
+ * A null part is the identity. The maps of one size form a group under `compose`.
  */
 export interface ChannelTransform {
   readonly size: number;
@@ -46,7 +46,7 @@ export const scaleAt = (t: ChannelTransform, i: number): number => t.scale?.[i] 
 export const shiftAt = (t: ChannelTransform, i: number): number => t.shift?.[i] ?? 0;
 
 /** First `a`, then `b`. */
-export function then(a: ChannelTransform, b: ChannelTransform): ChannelTransform {
+export function compose(a: ChannelTransform, b: ChannelTransform): ChannelTransform {
   if (a.size !== b.size) fail('QC1103', `channel counts differ: ${a.size} and ${b.size}`);
   const at = (f: (i: number) => number) => Float64Array.from({ length: a.size }, (_, i) => f(i));
   return simplify({
@@ -72,19 +72,19 @@ export function inverse(t: ChannelTransform): ChannelTransform {
 }
 
 /**
- * Cuts `t` in two, `then(moves, stays)` being `t`, so that `moves` has only the parts that `can` names.
+ * Cuts `t` in two, `compose(moves, stays)` being `t`, so that `moves` has only the parts that `can` names.
  * Each operator names what it lets through; this is the one place that knows how to cut.
  */
 export function factor(t: ChannelTransform, can: Capability): { readonly moves: ChannelTransform; readonly stays: ChannelTransform } {
   const order: ChannelTransform = { ...t, scale: null, shift: null };
-  const whole = can.perm ? t : then(t, inverse(order));
+  const whole = can.perm ? t : compose(t, inverse(order));
   const kept = (s: number) => (can.scale === 'positive' ? Math.abs(s) : can.scale ? s : 1);
   const at = (f: (i: number) => number) => Float64Array.from({ length: t.size }, (_, i) => f(i));
   const rest = at((i) => scaleAt(whole, i) / kept(scaleAt(whole, i)));
   const shift = at((i) => (can.shift ? shiftAt(whole, i) / rest[i]! : 0));
   const moves = simplify({ size: t.size, perm: whole.perm, scale: at((i) => kept(scaleAt(whole, i))), shift });
   const left = simplify({ size: t.size, perm: null, scale: rest, shift: at((i) => shiftAt(whole, i) - shift[i]! * rest[i]!) });
-  return { moves, stays: can.perm ? left : then(left, order) };
+  return { moves, stays: can.perm ? left : compose(left, order) };
 }
 
 export const isIdentity = (t: ChannelTransform): boolean => !t.perm && !t.scale && !t.shift;
@@ -159,7 +159,7 @@ export function transformOf(attributes: ReadonlyMap<string, Attribute>): Channel
   const size = attributes.get('size');
   if (size?.kind !== 'int') fail('QC1202', 'a channel transform has no size');
   const affine: ChannelTransform = { size: Number(size.value), perm: null, scale: vector('scale'), shift: vector('shift') };
-  return perm?.kind === 'ints' ? then(permutation(perm.value.map(Number)), affine) : simplify(affine);
+  return perm?.kind === 'ints' ? compose(permutation(perm.value.map(Number)), affine) : simplify(affine);
 }
 
 function checked(t: ChannelTransform): ChannelTransform {

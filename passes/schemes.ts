@@ -25,7 +25,10 @@ export interface Scheme {
   readonly summary: string;
   readonly weights: WeightScheme | null;
   readonly activations: Readonly<Partial<Record<Role, ActivationScheme>>>;
-  /** Softmax results at 8 bits with a fixed scale 1/255, as in RPTQ's and OS+'s static schemes. */
+  /**
+   * Whether the published scheme quantizes softmax results: RPTQ to 8 bits with the scale 1/255, OS+ like its other activations. Here they
+   * stay in float, because Attention is one operator; the ledger says so.
+   */
   readonly probabilities: boolean;
 }
 

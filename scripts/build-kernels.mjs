@@ -1,7 +1,7 @@
 /**
  * Builds kernels/build/libqc_kernels.so, the operators of docs/operators.md for ONNX Runtime, and kernels/build/qc_loader.node; or the
  * presets of kernels/CMakePresets.json that are named, and runs the tests of those that have some. The preset `cuda` makes
- * kernels/build-cuda/libqc_kernels_cuda.so, and is skipped where there is no compiler for it.
+ * kernels/build-cuda/libqc_kernels_cuda.so, and is skipped where there is no compiler for it, unless --required is given.
  * Needs cmake and g++. Headers of ONNX Runtime are those of ONNXRUNTIME_ROOT, else those that a Go module carries, where go is installed;
  * without any, the library's own declaration of the ABI serves.
  */
@@ -10,6 +10,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { findNvcc } from './find-nvcc.mjs';
 
 const kernels = fileURLToPath(new URL('../kernels/', import.meta.url));
@@ -62,6 +63,7 @@ function flagsOf(preset) {
   if (preset !== 'cuda') return [];
   const found = findNvcc();
   if ('missing' in found) {
+    if (values.required) fail(found.missing);
     console.log(`build:kernels: cuda is skipped: ${found.missing}`);
     return null;
   }
@@ -69,7 +71,8 @@ function flagsOf(preset) {
   return [`-DCMAKE_CUDA_COMPILER=${found.nvcc}`, `-DCMAKE_CUDA_HOST_COMPILER=${compiler}`];
 }
 
-const presets = process.argv.length > 2 ? process.argv.slice(2) : ['release'];
+const { values, positionals } = parseArgs({ options: { required: { type: 'boolean', default: false } }, allowPositionals: true });
+const presets = positionals.length > 0 ? positionals : ['release'];
 const compiler = process.env['CXX'] ?? 'g++';
 for (const tool of ['cmake', compiler]) {
   if (!runs(tool)) fail(`${tool} is needed to build the kernels, and is not to be found`);

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compile, sites, statisticsAt } from 'qc';
+import { compile, sites, statisticsAt } from '@onnx-qc/qc';
 
 const demo = 'examples/demo';
 const panels = new Map([

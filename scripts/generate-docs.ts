@@ -55,6 +55,7 @@ function diagnosticsPage(): string {
       ['family', 'exit code', 'meaning'],
       (Object.keys(families) as CodeEntry['family'][]).map((f) => [f, String(exitCodes[f]), families[f]]),
     ),
+    'A command that a signal stops (`QC5002`) ends with 128 and the number of the signal: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.',
     ...digits.flatMap((digit) => [
       `## ${parts[digit] ?? 'Other'} (QC${digit}xxx)`,
       ...all.filter((code) => code[2] === digit).map(codeSection),
@@ -84,7 +85,7 @@ function passesPage(): string {
     ),
     ...passes.map(passSection),
     '## Schemes',
-    'What is quantized, and to how many bits. A dash: stays in float. Weights are asymmetric with one scale for each output channel, activations asymmetric and static with one scale for each group of channels of their site, unless the cell says otherwise. The column *softmax* says whether the scheme asks for 8-bit probabilities.',
+    'What is quantized, and to how many bits. A dash: stays in float. Weights are asymmetric with one scale for each output channel, activations asymmetric and static with one scale for each group of channels of their site, unless the cell says otherwise. The column *softmax* says whether the published scheme quantizes softmax results. They stay in float here, because `Attention` is one operator; the ledger says so.',
     table(['scheme', 'weights', ...roles, 'softmax', 'summary'], schemes.map(schemeRow)),
     '## Targets',
     table(

@@ -29,6 +29,7 @@ import {
   type RunReport,
 } from '../passes/index.ts';
 import { bytesOfModel, enterLowering, leftAtRunTime, type CompileReport } from './compile-report.ts';
+import { defaults } from './defaults.ts';
 import { digestOfFiles } from './digest.ts';
 import { openModel, syntheticFeeds } from './model.ts';
 import { effectivePipeline } from './pipeline.ts';
@@ -42,8 +43,11 @@ export interface CompileOptions {
   readonly output: string;
   /** The passes that the user asks for; what they need is put around them. */
   readonly passes: string;
-  readonly scheme: string;
-  readonly target: string;
+  /** `w8a8` by default. */
+  readonly scheme?: string | undefined;
+  /** `ort-cpu` by default. */
+  readonly target?: string | undefined;
+  /** Calibration data; 32 samples by default. */
   readonly data?: DataOptions | undefined;
   /** Statistics saved by an earlier compile, instead of data. */
   readonly calibration?: string | undefined;
@@ -61,8 +65,12 @@ export interface CompileOptions {
   readonly afterPass?: ((call: PassCall, graph: Graph) => void) | undefined;
 }
 
+/** Options with the defaults of those that name something. */
+type Settled = CompileOptions & { readonly scheme: string; readonly target: string };
+
 /** Compiles a model file: import, passes, lowering, export. Throws `QcError`; nothing is written unless all went well. */
-export async function compile(options: CompileOptions): Promise<CompileReport> {
+export async function compile(given: CompileOptions): Promise<CompileReport> {
+  const options: Settled = { ...given, scheme: given.scheme ?? defaults.scheme, target: given.target ?? defaults.target };
   const target = targetNamed(targets, options.target);
   const manager = new PassManager([...passes, ...(options.plugins ?? [])]);
   const plan = manager.plan(effectivePipeline(manager, options.passes, options.scheme, target));
@@ -110,7 +118,7 @@ interface CalibrationInputs {
 }
 
 async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptions): Promise<CalibrationInputs> {
-  const samples = options.data && options.data.files.length > 0 ? await samplesFor(graph, options.data) : null;
+  const samples = options.data && options.data.files.length > 0 ? await samplesFor(graph, calibrationData(options.data)) : null;
   const statistics = options.calibration === undefined ? null : readStatistics(options.calibration);
   if (!samples && !statistics && plan.calls.some((c) => c.name === 'calibrate')) {
     fail('QC2101', 'this pipeline needs activation ranges, and there is no calibration data', undefined, {
@@ -119,6 +127,8 @@ async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptio
   }
   return { samples, statistics };
 }
+
+const calibrationData = (data: DataOptions): DataOptions => ({ ...data, samples: data.samples ?? defaults.samples });
 
 function runPlan(
   plan: Plan,
@@ -183,7 +193,7 @@ function refuseSkips(ledger: Ledger, diagnostics: readonly Diagnostic[]): void {
 }
 
 /** The model says how it was made: pipeline, scheme, target, and digests of what went in. */
-async function describe(graph: Graph, plan: Plan, options: CompileOptions): Promise<void> {
+async function describe(graph: Graph, plan: Plan, options: Settled): Promise<void> {
   graph.metadata.set('qc.pipeline', plan.text);
   graph.metadata.set('qc.scheme', options.scheme);
   graph.metadata.set('qc.target', options.target);

@@ -24,7 +24,7 @@ async function passesIn(file: string): Promise<readonly Pass[]> {
   });
 }
 
-const example = "export default definePass({ name, summary, contract, run }), with definePass from 'qc'";
+const example = "export default definePass({ name, summary, contract, run }), with definePass from '@onnx-qc/qc'";
 
 async function imported(path: string, file: string): Promise<unknown> {
   try {

@@ -1,6 +1,7 @@
 import type { Graph } from '../ir/index.ts';
 import { loadSamples, type Sample } from './data/samples.ts';
 import { loadTokenizer } from './data/tokenizer.ts';
+import { defaults } from './defaults.ts';
 import { inputsOf, vocabularyOf } from './model.ts';
 
 /** Where samples come from. */
@@ -9,9 +10,9 @@ export interface DataOptions {
   readonly files: readonly string[];
   /** Path of a `tokenizer.json`; needed for text. */
   readonly tokenizer?: string | undefined;
-  /** Tokens of a window of text. */
-  readonly seq: number;
-  /** How many samples; all by default. */
+  /** Tokens of a window of text; 256 by default. */
+  readonly seq?: number | undefined;
+  /** How many samples; a compile takes 32 by default, an evaluation all. */
   readonly samples?: number | undefined;
   /** Chooses windows at random; the first ones by default. */
   readonly seed?: number | undefined;
@@ -23,7 +24,7 @@ export async function samplesFor(graph: Graph, data: DataOptions): Promise<reado
   return loadSamples({
     files: data.files,
     tokenizer: data.tokenizer === undefined ? null : await loadTokenizer(data.tokenizer),
-    seq: data.seq,
+    seq: data.seq ?? defaults.seq,
     ...(data.samples === undefined ? {} : { samples: data.samples }),
     ...(data.seed === undefined ? {} : { seed: data.seed }),
     addSpecialTokens: data.addSpecialTokens ?? false,

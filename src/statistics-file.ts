@@ -1,4 +1,5 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { replaceFiles } from '../codegen/index.ts';
 import { fail, Observer, statisticsAttributes, statisticsOf, viewAs, type Attribute, type Graph, type Statistics } from '../ir/index.ts';
 import { dense, inMemory, int64s, integers, type Tensor } from '../ir/tensor.ts';
 
@@ -21,14 +22,7 @@ export function writeStatistics(path: string, graph: Graph): void {
     for (const [name, a] of Object.entries(statisticsAttributes(statistics)))
       tensors.set(`${observer.key}${separator}${name}`, asTensor(a));
   }
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, encode(tensors));
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    fail('QC4201', `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  replaceFiles([{ path, pieces: [encode(tensors)] }]);
 }
 
 /** Reads what `writeStatistics` wrote, by site. */

@@ -10,6 +10,7 @@ import { allNames, graphFromProto } from './import-graph.ts';
 import { inlineFunctions } from './inline.ts';
 import type { TensorSources } from './import-tensor.ts';
 import type { ModelProto } from './messages.ts';
+import { explained } from './not-a-model.ts';
 import { decodeModel, toNumber, without } from './proto.ts';
 import { readSkeleton } from './skeleton.ts';
 
@@ -23,7 +24,14 @@ export interface ReadOptions {
 
 /** The model in a file of any size; weights are read when asked for, not now. */
 export function readModel(path: string, options: ReadOptions = {}): Graph {
-  const full = resolve(path);
+  try {
+    return graphIn(resolve(path), options);
+  } catch (error) {
+    throw explained(error, path);
+  }
+}
+
+function graphIn(full: string, options: ReadOptions): Graph {
   const skeleton = readSkeleton(full);
   const read = rangeReader(skeleton.stamp);
   const model = decodeModel(skeleton.bytes, { file: full, offsetInFile: (offset) => skeleton.offsetInFile(offset) });

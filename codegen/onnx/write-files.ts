@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, lstatSync, openSync, readlinkSync, renameSync, rmSync, writeSync, type Stats } from 'node:fs';
 import { fail, QcError } from '../../ir/diagnostics.ts';
 import { placeOf, reasonOf } from './files.ts';
 import { lengthOf, partsOfPiece, type Piece } from './pieces.ts';
@@ -14,8 +14,34 @@ export interface PlannedFile {
   readonly pieces: readonly Piece[];
 }
 
+/**
+ * Throws QC4201 where something lies at `path` that is no regular file: the file that is moved there would replace a device or a pipe. A
+ * link is refused too: the file would take the link's own place, and what it points to may belong to others, as in caches of models.
+ */
+export function checkReplaceable(path: string): void {
+  const kind = kindOf(path, statsOf(path));
+  if (kind !== null)
+    fail('QC4201', `cannot write ${path}: ${kind} is there`, placeOf(path), { hint: 'give the path of a new file, or of a regular one' });
+}
+
+function statsOf(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    return fail('QC4201', `cannot write ${path}: ${reasonOf(error)}`, placeOf(path));
+  }
+}
+
+/** Null for a regular file and for nothing. */
+function kindOf(path: string, stats: Stats | undefined): string | null {
+  if (stats === undefined || stats.isFile()) return null;
+  if (stats.isSymbolicLink()) return `a link to ${readlinkSync(path)}`;
+  return stats.isDirectory() ? 'a folder' : stats.isFIFO() ? 'a pipe' : stats.isSocket() ? 'a socket' : 'a device';
+}
+
 /** Writes all files beside their places and then moves them there, the first one last; on failure nothing is left (QC4201). */
 export function replaceFiles(files: readonly PlannedFile[]): WrittenFile[] {
+  for (const { path } of files) checkReplaceable(path);
   const pending = new Map(files.toReversed().map((f) => [f.path, `${f.path}.${process.pid}.tmp`]));
   // What did not exist before must not stay behind when a later file cannot be put in its place.
   const added = files.map((f) => f.path).filter((path) => !existsSync(path));

@@ -1,5 +1,5 @@
 import { int } from '../../ir/attributes.ts';
-import type { Graph } from '../../ir/graph.ts';
+import type { Graph, Value } from '../../ir/graph.ts';
 import { floats, inMemory, int64s, lazy } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
 import { Emit } from './emit.ts';
@@ -57,6 +57,13 @@ function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
 }
 
 /**
+ * Zero points of signed bytes that are zero. They are written out, because ONNX Runtime (1.30, 1.32) adds a zero point of its own when
+ * `session.x64quantprecision` has it turn signed weights into unsigned ones, and adds a single one where there is a scale for each column.
+ */
+export const zeroPoints = (emit: Emit, columns: number): Value =>
+  emit.constant('zero_point', inMemory('i8', [columns], new Int8Array(columns)));
+
+/**
  * A 4-bit weight that is stored in 4 bits and multiplied in 8: (code - zero) * multiple is a whole number of 8 bits, so int8
  * with one scale for each column carries it exactly. ONNX Runtime computes it once, when it loads the model, and then fuses
  * the product as for any int8 weight. False when the scales do not allow it.
@@ -83,7 +90,7 @@ export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
   const whole = emit.node('Mul', [centred, rows('multiple', () => found.multiple)], {}, type);
   const carried = emit.node('Cast', [whole], { to: int(3) }, tensorType('i8', [w.rows, w.columns]));
   const unit = emit.constant('scale', inMemory('f32', [w.columns], found.unit));
-  graph.replace(w.node.output, emit.node('DequantizeLinear', [carried, unit], { axis: int(1) }, type));
+  graph.replace(w.node.output, emit.node('DequantizeLinear', [carried, unit, zeroPoints(emit, w.columns)], { axis: int(1) }, type));
   graph.erase(w.node);
   return true;
 }

@@ -152,7 +152,8 @@ export function lowerWeight(graph: Graph, w: QuantizedWeight, stored: PlainWeigh
   }
   const storage = w.qmin >= -8 && w.qmax <= 7 ? int4 : stored === 'signed' ? int8 : uint8;
   const emit = new Emit(graph, w.node);
-  const zeros = w.qmin === -w.qmax && storage.lift === 0 ? null : floats(w.zero).map((z) => z + storage.lift);
+  // Signed bytes have their zero points written out even where all are zero; see `zeroPoints`.
+  const zeros = w.qmin === -w.qmax && storage === int4 ? null : floats(w.zero).map((z) => z + storage.lift);
   const fits = zeros === null || zeros.every((z) => z >= storage.low && z <= storage.high);
   const even = w.sizes.every((n, g) => n === w.sizes[0] || (g === w.sizes.length - 1 && n < w.sizes[0]!));
   const result = even && fits && !meetsClusters(w) ? dequantize(emit, w, zeros, storage) : expand(emit, w);

@@ -1,4 +1,4 @@
-import { definePass, float, sites, statisticsAt } from 'qc';
+import { definePass, float, sites, statisticsAt } from '@onnx-qc/qc';
 
 /** qc compile MODEL --plugin ./keep-float.mjs -p "keep-float{spread=10},os+" ... */
 export default definePass({

@@ -40,7 +40,7 @@ def correctness(results: list[Result]) -> str:
 
 def ceilings_of(ceilings: Ceilings, device: Device) -> str:
     rows = (
-        ("copy, read and written", f"{ceilings.bytes / 1e12:.2f} TB/s"),
+        ("copy by a kernel, read and written", f"{ceilings.bytes / 1e12:.2f} TB/s"),
         ("cuBLAS f16", f"{ceilings.float_operations / 1e12:.0f} TOPS"),
         ("cuBLAS int8", f"{ceilings.integer_operations / 1e12:.0f} TOPS"),
         ("clocks, behind these", device.clocks()),

@@ -1,4 +1,4 @@
-import { factor, inverse, isIdentity, then, transformAttributes, type ChannelTransform } from '../../ir/channel.ts';
+import { compose, factor, inverse, isIdentity, transformAttributes, type ChannelTransform } from '../../ir/channel.ts';
 import { admits } from '../../ir/freedom.ts';
 import { Node, type Graph, type Value } from '../../ir/graph.ts';
 import { Decode, Encode } from '../../ir/ops/qc.ts';
@@ -47,7 +47,7 @@ function foldEncode(graph: Graph, encode: Encode, ctx: Counter): boolean {
   if (isIdentity(t)) return settle(graph, encode, encode.x, t, ctx, 'identity');
   const first = viewAs(Encode, above) ?? viewAs(Decode, above);
   if (first) {
-    const both = then(first.transform, t);
+    const both = compose(first.transform, t);
     if (first.node.op === Encode.schema.op || isIdentity(both)) return settle(graph, encode, first.x, both, ctx, 'merged');
   }
   return above !== null && enter(graph, encode, above, ctx);
@@ -110,7 +110,7 @@ function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
   for (const use of [...decode.y.uses]) {
     const next = viewAs(Decode, use.node);
     if (next) {
-      const both = then(decode.transform, next.transform);
+      const both = compose(decode.transform, next.transform);
       const merged = create({ graph, before: next.node }, Decode, [decode.x], { attributes: transformAttributes(both), like: next.y });
       graph.replaceUses(next.y, merged.y);
       graph.erase(next.node);

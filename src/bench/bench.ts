@@ -2,7 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readModel } from '../../codegen/index.ts';
-import type { Graph } from '../../ir/index.ts';
+import type { Graph, TensorType } from '../../ir/index.ts';
+import type { Feeds } from '../../passes/index.ts';
 import { bytesOfModel } from '../compile-report.ts';
 import { inFreshProcess, type Footprint, type FreshOptions } from '../runtime/fresh-process.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
@@ -31,6 +32,8 @@ export interface BenchOptions {
 /** One model at one length. */
 export interface LengthFigures {
   readonly seq: number;
+  /** What went in, by name. */
+  readonly inputs: Readonly<Record<string, TensorType>>;
   /** Of one forward pass, in milliseconds. */
   readonly times: Times;
   /** Null for a model that takes no sequence. */
@@ -85,14 +88,17 @@ export async function bench(options: BenchOptions): Promise<readonly ModelFigure
       if (options.profile) progress();
       const [own, base] = [samples[l]![m]!, samples[l]![0]!];
       const times = timesOf(own);
-      const { tokens } = subject.inputs[l]!;
+      const { tokens, feeds } = subject.inputs[l]!;
       const tokensPerSecond = tokens === null ? null : (1000 * tokens) / times.median;
-      lengths.push({ seq, times, tokensPerSecond, ratio: ratioTo(base, own), ...operators });
+      lengths.push({ seq, inputs: typesOf(feeds), times, tokensPerSecond, ratio: ratioTo(base, own), ...operators });
     }
     figures.push({ model: subject.path, bytes: bytesOfModel(subject.path, subject.graph), kernels: uses[m]!, load, memory, lengths });
   }
   return figures;
 }
+
+const typesOf = (feeds: Feeds): Readonly<Record<string, TensorType>> =>
+  Object.fromEntries(Object.entries(feeds).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 
 function counter({ onProgress, signal }: BenchOptions, total: number): () => void {
   let done = 0;

@@ -38,7 +38,7 @@ export function joinedPipeline(parts: readonly string[]): string {
 /** Texts that several commands share. */
 export const texts = {
   json: 'print one JSON document on stdout and nothing else',
-  quiet: 'no progress and no notes on stderr',
+  quiet: 'nothing on stderr but errors: no progress, no notes, no warnings (--json has them)',
   passes: "passes to run, as in 'rptq{clusters=32},os+'; may be repeated",
   calib: 'calibration data: .txt (needs --tokenizer), .jsonl or .npz',
   tokenizer: "the model's tokenizer.json, for text",

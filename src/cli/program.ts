@@ -6,6 +6,7 @@ import { defineDoctor } from './commands/doctor.ts';
 import { defineEval } from './commands/eval.ts';
 import { defineExplain } from './commands/explain.ts';
 import { defineInspect } from './commands/inspect.ts';
+import { defineKernels } from './commands/kernels.ts';
 import { defineOpt } from './commands/opt.ts';
 import { definePasses } from './commands/passes.ts';
 import { version } from './version.ts';
@@ -29,7 +30,8 @@ Examples:
   $ qc eval model.w8a8.onnx --data test.txt --tokenizer tokenizer.json --seq 256 --against model.onnx
   $ qc explain QC2101
 
-Exit codes: 0 done, 1 failure, 2 usage, 3 model not understood, 4 gate failed, 70 bug in qc, 130 interrupted.`,
+Exit codes: 0 done, 1 failure, 2 usage, 3 model not understood, 4 gate failed, 70 bug in qc, 129, 130 and 143
+stopped by SIGHUP, SIGINT (Ctrl-C) and SIGTERM.`,
     );
   program.commandsGroup('Compile:');
   defineCompile(program, run);
@@ -42,6 +44,7 @@ Exit codes: 0 done, 1 failure, 2 usage, 3 model not understood, 4 gate failed, 7
   program.commandsGroup('Debug:');
   defineOpt(program, run);
   defineDoctor(program, run);
+  defineKernels(program, run);
   program.commandsGroup('Help:');
   return program;
 }

@@ -34,6 +34,9 @@ export function bytesText(bytes: number): string {
 /** `ratio 0.273`. */
 export const shareText = (share: number): string => `ratio ${share.toFixed(3)}`;
 
+/** `50.4832`, or `7.46e19` of a model that predicts nothing. */
+export const perplexityText = (x: number): string => (x < 1e6 ? x.toFixed(4) : x.toExponential(2).replace('e+', 'e'));
+
 /** `0` or `1.2e-7`. */
 export const smallText = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
 

@@ -33,10 +33,13 @@ export class Terminal {
   note(text: string): void {
     if (this.talks) process.stderr.write(`${text}\n`);
   }
-  /** Says diagnostics on stderr, but not under --json, where the document holds them; a few of each warning stand for all. */
+  /**
+   * Says diagnostics on stderr: a few of each warning stand for all. Under --quiet it says only errors, under --json nothing, since the
+   * document holds them.
+   */
   diagnose(problems: readonly Diagnostic[]): void {
     if (this.json) return;
-    for (const [shown, more] of grouped(problems)) {
+    for (const [shown, more] of grouped(this.quiet ? problems.filter((d) => d.severity === 'error') : problems)) {
       for (const d of shown) process.stderr.write(`${this.#painted(d)}\n`);
       if (more > 0) process.stderr.write(`${this.talkColor.dim(`... and ${more} more ${shown[0]!.code}`)}\n`);
     }

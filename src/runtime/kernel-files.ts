@@ -20,8 +20,18 @@ export interface Surroundings {
   readonly root: string;
 }
 
+/** What sessions run on. */
+export type KernelDevice = 'cpu' | 'cuda';
+
+/** The only platform that there are kernels for. */
+export const supported = 'linux x64';
+
+/** Where `qc kernels build` puts the library. */
+export const builtLibrary = (root: string, device: KernelDevice): string =>
+  join(root, device === 'cpu' ? 'kernels/build/libqc_kernels.so' : 'kernels/build-cuda/libqc_kernels_cuda.so');
+
 /** How to get the library. */
-export const howToBuild = 'build it with npm run build:kernels, or set QC_KERNELS=off';
+export const howToBuild = 'build it with qc kernels build, or set QC_KERNELS=off';
 
 /** Why there are none where nothing was asked for. */
 export const notBuilt = 'not built';
@@ -29,11 +39,11 @@ export const notBuilt = 'not built';
 /** The files, or why there are none. QC5004 when `QC_KERNELS` names what is not there, or when one of the two files is missing. */
 export function findKernelFiles({ wish, platform, root }: Surroundings): KernelFiles | string {
   if (wish === 'off') return 'switched off by QC_KERNELS=off';
-  if (platform !== 'linux x64') return `there are none for ${platform}`;
+  if (platform !== supported) return `there are none for ${platform}`;
   const asked = wish !== undefined && wish !== '';
-  const library = asked ? resolve(wish) : join(root, 'kernels/build/libqc_kernels.so');
+  const library = asked ? resolve(wish) : builtLibrary(root, 'cpu');
   const loader = join(dirname(library), 'qc_loader.node');
-  const cuda = join(root, 'kernels/build-cuda/libqc_kernels_cuda.so');
+  const cuda = builtLibrary(root, 'cuda');
   if (existsSync(library) && existsSync(loader)) return { library, loader, cuda: asked || !existsSync(cuda) ? null : cuda };
   if (!asked && !existsSync(library)) return notBuilt;
   const missing = existsSync(library) ? loader : library;

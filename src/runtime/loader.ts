@@ -14,8 +14,8 @@ interface Loader {
 export function loadKernels({ library, loader }: KernelFiles): string {
   const { ready, level } = attempt(loader, () => addonAt(loader));
   if (!ready())
-    fail('QC5003', 'onnxruntime-node was loaded before qc/runtime, so its sessions cannot use the kernels', undefined, {
-      hint: 'import qc/runtime before onnxruntime-node, or set QC_KERNELS=off',
+    fail('QC5003', 'onnxruntime-node was loaded before @onnx-qc/qc/runtime, so its sessions cannot use the kernels', undefined, {
+      hint: 'import @onnx-qc/qc/runtime before onnxruntime-node, or set QC_KERNELS=off',
     });
   return attempt(library, () => level(library));
 }

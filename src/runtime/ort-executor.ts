@@ -73,10 +73,6 @@ export class OrtExecutor implements Executor {
     this.#folders.removeAll();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
   async #open(subject: Subject, operators: number, release: () => void): Promise<OrtProgram> {
     const { use, options } = kernelUse(operators, this.#kernels, this.#settings);
     const host = (this.#host ??= startSessionHost());

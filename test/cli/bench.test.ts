@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { statSync } from 'node:fs';
+import { model, node, value } from '../codegen/models.ts';
 import { scratch } from '../data/arrays.ts';
 import { fixture, leftOver, qc, removeTemporary } from './binary.ts';
 
@@ -26,8 +27,9 @@ describe('bench', () => {
       expect(positive(m.load)).toBe(true);
       const { empty, loaded, peak } = m.memory;
       expect([0, empty, loaded, peak]).toEqual([0, empty, loaded, peak].sort((a, b) => a - b));
-      for (const [l, { seq, times, tokensPerSecond, ratio, operators }] of m.lengths.entries()) {
+      for (const [l, { seq, inputs, times, tokensPerSecond, ratio, operators }] of m.lengths.entries()) {
         expect(seq).toBe([1, 12][l]);
+        expect(inputs.input_ids).toEqual({ dtype: 'i64', shape: [1, seq] });
         expect(Object.keys(times)).toEqual(['median', 'lower', 'upper', 'least', 'most']);
         const { least, lower, median, upper, most } = times;
         expect([0, least, lower, median, upper, most]).toEqual([0, least, lower, median, upper, most].sort((a, b) => a - b));
@@ -47,6 +49,15 @@ describe('bench', () => {
     expect(stdout).toMatch(/model .* size .* load ms .* memory .* peak .* runs on/);
     expect(stdout).toMatch(/│ 8 .*opt-tiny-op13\.onnx │ [\d.]+ +│ [\d.]+ to [\d.]+ +│ \d+ +│ 1\.000 +│/);
     expect(stdout).not.toContain('operator');
+  });
+
+  test('says what a model without tokens ran on', async () => {
+    const ports = { input: [value('x', 'f32', [1, 3, 8]), value('scale', 'f32', [])], output: [value('y', 'f32', [1, 3, 8])] };
+    const vision = folder.file('vision.onnx', model({ node: [node('Mul', ['x', 'scale'], ['y'])], ...ports }));
+    const { stdout } = await qc(['bench', vision, '--against', opt, '--seq', '8', '--runs', '1']);
+    expect(stdout).toMatch(/│ tokens\/s or inputs +│/);
+    expect(stdout).toMatch(/vision\.onnx +│[^│]+│[^│]+│ x: f32\[1,3,8\], scale: f32\[\] +│ 1\.000 +│/);
+    expect(stdout).toMatch(/opt-tiny-op13\.onnx +│[^│]+│[^│]+│ \d+ +│/);
   });
 
   test('more tokens than the model has positions for is what ONNX Runtime says of it', async () => {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { f32, model, node, value } from '../codegen/models.ts';
 import { npy, scratch, zip } from '../data/arrays.ts';
 import { fixture, leftOver, libraryUrl, qc, removeTemporary, type Outcome } from './binary.ts';
 
@@ -107,6 +109,31 @@ test('an encoder is compared by its outputs', async () => {
   expect(JSON.parse(stdout).perplexity).toBeUndefined();
 });
 
+test('a perplexity that no model should have is short', async () => {
+  // Every token is sure to be followed by itself.
+  const table = Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? 100 : 0));
+  const ports = { input: [value('input_ids', 'i64', [1, 'N'])], output: [value('logits', 'f32', [1, 'N', 8])] };
+  const gather = { initializer: [f32('table', [8, 8], table)], node: [node('Gather', ['table', 'input_ids'], ['logits'])], ...ports };
+  const sure = folder.file('sure.onnx', model(gather));
+  const ids = folder.file('ids.jsonl', '{"input_ids": [0, 1, 2, 3]}\n');
+  const { code, stdout, stderr } = await qc([
+    'eval',
+    sure,
+    '--data',
+    ids,
+    '--seq',
+    '4',
+    '--max-perplexity',
+    '9',
+    '--against',
+    sure,
+    '--quiet',
+  ]);
+  expect(code).toBe(4);
+  expect(stdout).toMatch(/^perplexity +2\.69e43\n[^]*^float perplexity +2\.69e43$/m);
+  expect(stderr).toBe('error QC2202: perplexity 2.69e43 is above 9\n');
+});
+
 describe('a compile that fails', () => {
   const emptied = (): string => {
     const out = at(`out-${Math.random().toString(36).slice(2)}`);
@@ -155,6 +182,47 @@ describe('a compile that fails', () => {
   });
 });
 
+describe('--quiet', () => {
+  const explicit = ['-p', 'rptq', '--target', 'portable', ...data];
+
+  test('leaves errors on stderr, and neither warnings nor notes; the JSON has the warnings', async () => {
+    const [loud, quiet, json] = [
+      await compile(...explicit, '-o', at('loud.onnx')),
+      await compile(...explicit, '-o', at('quiet.onnx'), '--quiet'),
+      await compile(...explicit, '-o', at('json.onnx'), '--quiet', '--json'),
+    ];
+    expect(loud.stderr).toMatch(/warning QC3101[^]*^pipeline: /m);
+    expect(quiet).toEqual({ code: 0, stdout: loud.stdout.replace('loud.onnx', 'quiet.onnx'), stderr: '' });
+    expect(JSON.parse(json.stdout).diagnostics).toContainEqual(expect.objectContaining({ code: 'QC3101', severity: 'warning' }));
+    const failed = await compile('-p', 'none', '--quiet', '-o', at('failed.onnx'));
+    expect(failed).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^error QC2101: /) });
+  });
+});
+
+describe('what lies in the place of an output', () => {
+  test.each([
+    ['the model', 'pipe.onnx', ['-o', at('pipe.onnx')]],
+    ['its weights', 'piped.onnx.data', ['-o', at('piped.onnx')]],
+    ['the ranges', 'ranges.pipe', ['-o', at('fine.onnx'), '--save-calibration', at('ranges.pipe')]],
+  ])('for %s, a pipe is refused before any work, and stays', async (_, pipe, args) => {
+    execFileSync('mkfifo', [at(pipe)]);
+    const { code, stdout, stderr } = await compile('-p', 'none', ...data, ...args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(new RegExp(`^\\S+ error QC4201: cannot write .*${pipe}: a pipe is there\n`));
+    expect(lstatSync(at(pipe)).isFIFO()).toBe(true);
+    expect(existsSync(at('fine.onnx'))).toBe(false);
+  });
+
+  test('opt refuses it too, whether it writes text or a model', async () => {
+    const text = folder.file('relu.qcir', 'graph @g(%x: f32[2]) { %y: f32[2] = Relu(%x) return %y }\n');
+    for (const name of ['out.qcir', 'out.onnx']) {
+      mkdirSync(at(name));
+      const refused = { code: 1, stdout: '', stderr: expect.stringContaining(`${name}: a folder is there`) };
+      expect(await qc(['opt', text, '-p', 'dead-code', '-o', at(name)])).toMatchObject(refused);
+    }
+  });
+});
+
 describe('signals', () => {
   const slow = (): readonly string[] => {
     const stop = "ctx.signal.addEventListener('abort', () => process.env.DEAF || reject(ctx.signal.reason))";
@@ -162,15 +230,20 @@ describe('signals', () => {
     return ['compile', float, '-p', 'slow', '--plugin', file, ...data, '-o', at('slow.onnx')];
   };
 
-  test('Ctrl-C stops the run: exit 130, nothing written, nothing left', async () => {
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('%s stops the run: exit %d, as the help says, nothing written, nothing left', async (name, exitCode) => {
     let sent = false;
     const { code, stdout, stderr } = await qc(slow(), {
       onTalk(text, kill) {
-        if (!sent && text.includes('] slow')) kill('SIGINT');
+        if (!sent && text.includes('] slow')) kill(name);
         sent ||= text.includes('] slow');
       },
     });
-    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+    expect({ code, stdout }).toEqual({ code: exitCode, stdout: '' });
+    expect((await qc(['--help'])).stdout.split('Exit codes:')[1]).toMatch(new RegExp(`\\b${exitCode}\\b`));
     expect(stderr).toContain('error QC5002: interrupted');
     expect(existsSync(at('slow.onnx'))).toBe(false);
     expect(leftOver()).toEqual([]);

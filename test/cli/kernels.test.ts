@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { scratch } from '../data/arrays.ts';
-import { leftOver, qc, removeTemporary, root } from './binary.ts';
+import { leftOver, qc, removeTemporary, root, type Outcome } from './binary.ts';
 
 const folder = scratch();
 const lines = folder.file(
@@ -68,7 +68,7 @@ describe('which way a model ran', () => {
   test('a library that is asked for and not there fails what needs it, and nothing else', async () => {
     expect((await json(['eval', compiled, ...data], '/nowhere.so')).error).toMatchObject({
       code: 'QC5004',
-      hint: expect.stringContaining('build:kernels'),
+      hint: expect.stringContaining('qc kernels build'),
     });
     expect((await json(['eval', float, ...data], '/nowhere.so')).perplexity).toBeGreaterThan(1);
     expect((await json(['eval', compiled, ...data, '--no-kernels'], '/nowhere.so')).kernels).toEqual(bodies);
@@ -86,7 +86,26 @@ describe('doctor', () => {
   test('finds the kernels of the package, or says how to build them', async () => {
     const found = existsSync(library)
       ? { status: 'ok', found: expect.stringMatching(/libqc_kernels\.so, on (scalar|avx)/) }
-      : { status: 'warn', found: 'not built', advice: expect.stringContaining('npm run build:kernels') };
+      : { status: 'warn', found: 'not built', advice: expect.stringContaining('qc kernels build') };
     expect(await check('')).toMatchObject(found);
+  });
+});
+
+describe('qc kernels path', () => {
+  const path = (wish: string, ...args: readonly string[]): Promise<Outcome> =>
+    qc(['kernels', 'path', ...args], { env: { QC_KERNELS: wish } });
+
+  test('is that of the library that sessions use', async () => {
+    const fake = folder.file('libqc_kernels.so', '');
+    folder.file('qc_loader.node', '');
+    expect(await path(fake)).toEqual({ code: 0, stdout: `${fake}\n`, stderr: '' });
+    expect(JSON.parse((await path(fake, '--json')).stdout)).toEqual({ device: 'cpu', library: fake });
+  });
+
+  test('fails where there is none, and says why', async () => {
+    const off = { code: 1, stdout: '', stderr: expect.stringContaining('QC5005: there is no library of kernels for cpu: switched off') };
+    expect(await path('off')).toMatchObject(off);
+    expect(await path('/nowhere.so')).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('QC5004') });
+    expect(await path('off', 'gpu')).toMatchObject({ code: 2, stderr: expect.stringContaining('Allowed choices are cpu, cuda') });
   });
 });

@@ -1,25 +1,45 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { encodeGraph, readModel, readModelBytes, writeModel } from '../../codegen/onnx/index.ts';
+import { checkReplaceable, encodeGraph, readModel, readModelBytes, writeModel } from '../../codegen/onnx/index.ts';
 import { int64, type TensorProto } from '../../codegen/onnx/proto.ts';
 import { tagBytes } from '../../codegen/onnx/wire.ts';
 import { Graph } from '../../ir/graph.ts';
 import { dense, floats, inMemory, lazy } from '../../ir/tensor.ts';
 import { codeOf, f32, graphAttribute, inFolder, model, node, tensorAttribute, value } from './models.ts';
 
+/** What can lie in the place of a file, with what makes it and then removes it. */
+const oddities: readonly (readonly [string, (path: string) => Promise<() => Promise<void>> | (() => void)])[] = [
+  ['a folder', (path) => (mkdirSync(path), () => rmSync(path, { recursive: true }))],
+  ['a pipe', (path) => (execFileSync('mkfifo', [path]), () => rmSync(path))],
+  ['a link to .*package.json', (path) => (symlinkSync(join(process.cwd(), 'package.json'), path), () => rmSync(path))],
+  ['a link to elsewhere', (path) => (symlinkSync('elsewhere', path), () => rmSync(path))],
+  [
+    'a socket',
+    async (path) => {
+      const server = createServer();
+      await once(server.listen(path), 'listening');
+      return async () => void (await once(server.close(), 'close'));
+    },
+  ],
+];
 const y = value('y', 'f32', [512]);
 const ramp = (n: number, from = 0): number[] => Array.from({ length: n }, (_, i) => from + i);
 const external = (name: string, dims: readonly number[], entries: Readonly<Record<string, string | number>>): TensorProto => ({
@@ -193,6 +213,69 @@ describe('writing', () => {
       mkdirSync(join(folder, 'm.onnx'));
       expect(codeOf(() => writeModel(graph(), join(folder, 'm.onnx'), { externalData: 'always' }))).toBe('QC4201');
       expect([readdirSync(folder), existsSync(join(folder, 'm.onnx.data'))]).toEqual([['m.onnx'], false]);
+    }));
+  test.each(oddities)('%s in the place of the model or of its weights is refused with QC4201, and stays', (kind, make) =>
+    inFolder(async (folder) => {
+      for (const name of ['m.onnx', 'm.onnx.data']) {
+        const place = join(folder, name);
+        const remove = await make(place);
+        const before = lstatSync(place);
+        const write = (): unknown => writeModel(graph(), join(folder, 'm.onnx'), { externalData: 'always' });
+        expect(write).toThrow(new RegExp(`QC4201: cannot write .*${name}: ${kind}`));
+        expect([lstatSync(place).ino, lstatSync(place).mode, readdirSync(folder)]).toEqual([before.ino, before.mode, [name]]);
+        await remove();
+      }
+    }),
+  );
+  // Not by writing: a test that fails must not leave this machine without the device.
+  test('a device is refused', () => {
+    expect(() => checkReplaceable('/dev/null')).toThrow('QC4201: cannot write /dev/null: a device is there');
+  });
+  test('a regular file is replaced, and nothing is in the way of a new one', () =>
+    inFolder((folder) => {
+      writeFileSync(join(folder, 'm.onnx'), 'old');
+      for (const name of ['m.onnx', 'new.onnx']) expect(() => checkReplaceable(join(folder, name))).not.toThrow();
+    }));
+  const header = Buffer.from('{"__metadata__":{"format":"pt"}}');
+  const safetensors = Buffer.concat([Buffer.from([header.length, 0, 0, 0, 0, 0, 0, 0]), header]);
+  test.each([
+    ['model.safetensors', safetensors, 'safetensors'],
+    ['model.onnx', safetensors, 'safetensors'],
+    ['empty.safetensors', '', 'safetensors'],
+    ['model.gguf', 'GGUF\x03\x00\x00\x00', 'GGUF'],
+    ['model.pt', 'PK\x03\x04\x00\x00', 'PyTorch'],
+    ['pytorch_model.bin', Buffer.from([0x80, 0x02, 0x8a, 0x0a]), 'PyTorch'],
+    ['odd.bin', 'what?', 'PyTorch'],
+  ])('%s in the place of a model is called what it is, with the way to a model', (name, content, format) =>
+    inFolder((folder) => {
+      const path = join(folder, name);
+      writeFileSync(path, content);
+      expect(() => readModel(path)).toThrow(
+        new RegExp(
+          `^${name}: error QC4101: this is a file of weights, of ${format}, .*\\n.*note: the protobuf [^]*hint: export the model to ONNX`,
+        ),
+      );
+    }),
+  );
+  test.each(['m.onnx.data', 'm.onnx_data'])('%s in the place of a model points to the model beside it', (name) =>
+    inFolder((folder) => {
+      const path = join(folder, name);
+      writeFileSync(path, Buffer.alloc(64, 0xff));
+      expect(() => readModel(path)).toThrow(/QC4101: this file holds the weights [^]*hint: .*there is no m\.onnx beside it/);
+      writeModel(graph(), join(folder, 'm.onnx'));
+      expect(() => readModel(path)).toThrow(new RegExp(`hint: give the model beside it: ${join(folder, 'm.onnx')}`));
+    }),
+  );
+  test.each(['m.onnx', 'm.bin', 'm.onnx.data'])('a model is read whatever its name: %s', (name) =>
+    inFolder((folder) => {
+      writeModel(graph(), join(folder, name));
+      expect(readModel(join(folder, name)).name).toBe(graph().name);
+    }),
+  );
+  test('a damaged model keeps its message', () =>
+    inFolder((folder) => {
+      writeFileSync(join(folder, 'm.onnx'), 'what?');
+      expect(() => readModel(join(folder, 'm.onnx'))).toThrow(/^m\.onnx: error QC4101: the protobuf does not decode at byte \d+: .*$/);
     }));
   test('what is not a file cannot be read', () =>
     inFolder((folder) => {

@@ -59,10 +59,14 @@ describe('examples/custom-pass', () => {
     const graph = parseGraph(text);
     const before = cloneGraph(graph);
     await run(graph, 'keep-float{spread=50}');
-    await using executor = new OrtExecutor();
+    const executor = new OrtExecutor();
     const data = Float32Array.from({ length: 8 }, (_, i) => i - 3);
     const feeds = { a: { dtype: 'f32', shape: [2, 4], data }, b: { dtype: 'f32', shape: [2, 4], data } } as const;
-    expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, graph, feeds))).toBe(0);
+    try {
+      expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, graph, feeds))).toBe(0);
+    } finally {
+      await executor.close();
+    }
   });
 
   test('what it leaves alone is in the ledger after quantize', async () => {

@@ -37,9 +37,9 @@ describe('examples/deploy/node', () => {
   beforeAll(() => {
     const project = join(dirname(model), 'project');
     const installed = join(project, 'node_modules');
-    mkdirSync(join(installed, 'qc'), { recursive: true });
-    copyFileSync(join(root, 'package.json'), join(installed, 'qc/package.json'));
-    symlinkSync(built(), join(installed, 'qc/dist'));
+    mkdirSync(join(installed, '@onnx-qc/qc'), { recursive: true });
+    copyFileSync(join(root, 'package.json'), join(installed, '@onnx-qc/qc/package.json'));
+    symlinkSync(built(), join(installed, '@onnx-qc/qc/dist'));
     for (const name of ['onnxruntime-node', '@huggingface']) symlinkSync(join(root, 'node_modules', name), join(installed, name));
     copyFileSync(join(root, 'examples/deploy/node/predict.mjs'), join(project, 'predict.mjs'));
   });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import {
   apply,
   applyToRange,
+  compose,
   factor,
   identity,
   inverse,
@@ -12,7 +13,6 @@ import {
   scaleAt,
   sideBySide,
   standardize,
-  then,
   transformAttributes,
   transformOf,
   translation,
@@ -30,25 +30,26 @@ const expectClose = (a: Float32Array, b: Float32Array): void =>
 
 describe('channel transforms of one size are a group', () => {
   test('composition is associative', () =>
-    fc.assert(fc.property(one, one, one, (a, b, c) => expectSame(then(then(a, b), c), then(a, then(b, c))))));
+    fc.assert(fc.property(one, one, one, (a, b, c) => expectSame(compose(compose(a, b), c), compose(a, compose(b, c))))));
   test('the identity is neutral on both sides', () =>
     fc.assert(
       fc.property(one, (a) => {
-        expectSame(then(a, identity(size)), a);
-        expectSame(then(identity(size), a), a);
+        expectSame(compose(a, identity(size)), a);
+        expectSame(compose(identity(size), a), a);
       }),
     ));
   test('the inverse undoes from both sides', () =>
     fc.assert(
       fc.property(one, (a) => {
-        expectSame(then(a, inverse(a)), identity(size));
-        expectSame(then(inverse(a), a), identity(size));
+        expectSame(compose(a, inverse(a)), identity(size));
+        expectSame(compose(inverse(a), a), identity(size));
         expectSame(inverse(inverse(a)), a);
       }),
     ));
   test('the inverse of a composition is the composition of the inverses, turned round', () =>
-    fc.assert(fc.property(one, one, (a, b) => expectSame(inverse(then(a, b)), then(inverse(b), inverse(a))))));
-  test('what rounding leaves of the identity is the identity', () => fc.assert(fc.property(one, (a) => isIdentity(then(a, inverse(a))))));
+    fc.assert(fc.property(one, one, (a, b) => expectSame(inverse(compose(a, b)), compose(inverse(b), inverse(a))))));
+  test('what rounding leaves of the identity is the identity', () =>
+    fc.assert(fc.property(one, (a) => isIdentity(compose(a, inverse(a))))));
 });
 
 describe('applying a transform', () => {
@@ -56,12 +57,12 @@ describe('applying a transform', () => {
     fc.assert(
       fc.property(one, one, (a, b) => {
         const shape = [3, size, 2];
-        expectClose(apply(then(a, b), data, shape, 1), apply(b, apply(a, data, shape, 1), shape, 1));
+        expectClose(apply(compose(a, b), data, shape, 1), apply(b, apply(a, data, shape, 1), shape, 1));
         expectClose(apply(inverse(a), apply(a, data, shape, 1), shape, 1), data);
       }),
     ));
   test('takes channel perm[i], scales it, then shifts it', () => {
-    const t = then(permutation([2, 0, 1]), standardize([1, 0, 0], [0.5, 1, -1]));
+    const t = compose(permutation([2, 0, 1]), standardize([1, 0, 0], [0.5, 1, -1]));
     expect([...apply(t, Float32Array.of(10, 20, 30), [3], 0)]).toEqual([(30 - 1) * 2, 10, -20]);
   });
   test('moves the ends of ranges, which change places under a negative scale', () => {
@@ -78,11 +79,11 @@ describe('applying a transform', () => {
 });
 
 describe('factoring by a capability', () => {
-  test.each(capabilities)('%p: then(moves, stays) is the whole, and moves has only the parts that are named', (can) => {
+  test.each(capabilities)('%p: compose(moves, stays) is the whole, and moves has only the parts that are named', (can) => {
     fc.assert(
       fc.property(one, (t) => {
         const { moves, stays } = factor(t, can);
-        expectSame(then(moves, stays), t);
+        expectSame(compose(moves, stays), t);
         if (!can.perm) expect(moves.perm).toBeNull();
         if (!can.scale) expect(moves.scale).toBeNull();
         if (!can.shift) expect(moves.shift).toBeNull();
@@ -118,7 +119,7 @@ describe('building transforms', () => {
     expect(errorOf(() => standardize([0], [Infinity]))?.code).toBe('QC1102');
     expect(errorOf(() => standardize([NaN], [1]))?.code).toBe('QC1102');
   });
-  test('sizes must agree', () => expect(errorOf(() => then(identity(2), identity(3)))?.code).toBe('QC1103'));
+  test('sizes must agree', () => expect(errorOf(() => compose(identity(2), identity(3)))?.code).toBe('QC1103'));
   test('standardize centres and narrows', () =>
     expect([...apply(standardize([2, -1], [4, 1]), Float32Array.of(10, 5), [2], 0)]).toEqual([2, 6]));
   test('translation adds', () => expect([...apply(translation([1, -1]), Float32Array.of(10, 5), [2], 0)]).toEqual([11, 4]));

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
   admits,
+  compose,
   free,
   headed,
   identity,
@@ -10,7 +11,6 @@ import {
   permutation,
   pinned,
   standardize,
-  then,
   type ChannelTransform,
   type Freedom,
 } from '../../ir/index.ts';
@@ -46,7 +46,7 @@ const probes: readonly ChannelTransform[] = [
   scaled(2, 3, 4, 4, 3, 2),
   shifted(1, 0, 0, 0, 0, 0),
   shifted(1, 2, 3, 1, 2, 3),
-  then(inHeads, scaled(2, 3, 4, 2, 3, 4)),
+  compose(inHeads, scaled(2, 3, 4, 2, 3, 4)),
 ];
 const verdicts = (f: Freedom): readonly boolean[] => probes.map((t) => admits(f, t));
 

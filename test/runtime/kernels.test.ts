@@ -171,7 +171,7 @@ describe('an executor', () => {
   });
 });
 
-whereBuilt(`qc/runtime${unbuilt}`, () => {
+whereBuilt(`@onnx-qc/qc/runtime${unbuilt}`, () => {
   const runtime = (): string => `file://${join(built(), 'src/runtime/index.js')}`;
   const ort = `file://${join(process.cwd(), 'node_modules/onnxruntime-node/dist/index.js')}`;
   const session = `
@@ -212,7 +212,7 @@ whereBuilt(`qc/runtime${unbuilt}`, () => {
 
   test('must come before onnxruntime-node: QC5003', () => {
     const script = `await import('${ort}'); ${imported()} console.log(kernels.library); kernels.sessionOptions();`;
-    expect(run(script)).toMatch(/^null\n[^]*QC5003[^]*import qc\/runtime before onnxruntime-node/);
+    expect(run(script)).toMatch(/^null\n[^]*QC5003[^]*import @onnx-qc\/qc\/runtime before onnxruntime-node/);
   });
 
   test('refuses what is no library of ours: QC5004', () => {

@@ -202,7 +202,7 @@ describe('the end', () => {
     const first = slow.run(large);
     await new Promise((resolve) => setTimeout(resolve, 20));
     const second = slow.run(large).catch((error: unknown) => error);
-    await executor[Symbol.asyncDispose]();
+    await executor.close();
     expect((await first)['y19']!.shape).toEqual([512, 512]);
     expect(await second).toMatchObject(closed);
     await expect(program.run(one)).rejects.toMatchObject(closed);

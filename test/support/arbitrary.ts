@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import {
   admits,
+  compose,
   identity,
   permAt,
   permutation,
   scaleAt,
   shiftAt,
   standardize,
-  then,
   type Capability,
   type ChannelTransform,
   type Freedom,
@@ -29,7 +29,7 @@ const centre = fc.constantFrom(-2.5, 0, 0, 0.1, 1, 7);
 export const transform = (size: number): fc.Arbitrary<ChannelTransform> =>
   fc.tuple(order(size), numbersOf(size, centre), numbersOf(size, width), fc.boolean(), fc.boolean()).map(([perm, z, s, moves, changes]) => {
     const affine = changes ? standardize(z, s) : identity(size);
-    return moves ? then(permutation(perm), affine) : affine;
+    return moves ? compose(permutation(perm), affine) : affine;
   });
 
 /** The largest difference between two transforms, relative to their parts; infinite when the orders differ. */

@@ -40,9 +40,11 @@ function sqnr(float: readonly Float32Array[], other: readonly Float32Array[]): n
   return 10 * Math.log10(signal / noise);
 }
 
+const calibration = { files: [data], seq: 12, samples: samples.length };
+
 const compiled = async (name: FixtureName, target: string, passes: string, scheme = 'w8a8') => {
   const output = join(folder, `${name}-${target}-${passes.replace(/\W/g, '_')}-${scheme}.onnx`);
-  const report = await compile({ model: fixturePath(name), output, passes, scheme, target, data: { files: [data], seq: 12 }, threads: 1 });
+  const report = await compile({ model: fixturePath(name), output, passes, scheme, target, data: calibration, threads: 1 });
   return { output, report };
 };
 

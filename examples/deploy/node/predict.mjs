@@ -1,7 +1,7 @@
 /** The next token by a compiled model in stock onnxruntime-node: node predict.mjs MODEL.onnx TOKENIZER.json TEXT */
 import { readFileSync } from 'node:fs';
 // Before onnxruntime-node.
-import { kernels } from 'qc/runtime';
+import { kernels } from '@onnx-qc/qc/runtime';
 import { Tokenizer } from '@huggingface/tokenizers';
 import ort from 'onnxruntime-node';
 

@@ -130,7 +130,8 @@ class Checks:
         if symmetric:
             high = torch.maximum(-low, high)
             low = -high
-        wanted_scale = (high - low) / (qmax - qmin)
+        # By a tensor: on CUDA, torch multiplies by the reciprocal of a number, which is off by one unit in the last place.
+        wanted_scale = (high - low) / torch.full_like(high, qmax - qmin)
         wanted_zero = torch.zeros_like(high) if symmetric else (qmin - torch.round(low / wanted_scale)).clamp(qmin, qmax)
         wanted = (torch.round(x.float() / wanted_scale) + wanted_zero).clamp(qmin, qmax).to(torch.int16)
         equal = torch.equal(scale, wanted_scale) and (symmetric or torch.equal(zero, wanted_zero))

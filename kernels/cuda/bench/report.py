@@ -14,7 +14,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What this GPU does at best, measured: bytes per second read and written by a copy, and operations per second of square products."""
+    """What this GPU does at best, measured: bytes per second that a copying kernel reads and writes, operations per second of square products."""
 
     bytes: float
     float_operations: float

@@ -40,8 +40,9 @@ resident bytes once the model is loaded, and at most, the longest input having r
 the JSON. Files that are mapped into memory count as far as they were read.
 
 JSON: {threads, runs, models: [{model, bytes, kernels: {operators, level} or null, load, memory: {empty, loaded, peak}, lengths: [{seq,
-times: {median, lower, upper, least, most}, tokensPerSecond, ratio, operators: [{operator, nodes, milliseconds, share}]}]}]}. Times are in
-milliseconds, lower and upper are quartiles. kernels is how the operators of qc's library ran: level null is as function bodies.
+inputs: {name: {dtype, shape}}, times: {median, lower, upper, least, most}, tokensPerSecond, ratio, operators: [{operator, nodes,
+milliseconds, share}]}]}]}. Times are in milliseconds, lower and upper are quartiles; tokensPerSecond is null for a model that takes no
+tokens, and the table shows what it ran on instead. kernels is how the operators of qc's library ran: level null is as function bodies.
 
 Examples:
   $ qc bench model.onnx --seq 1,256

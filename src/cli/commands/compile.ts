@@ -1,4 +1,5 @@
 import { Option, type Command } from '@commander-js/extra-typings';
+import { defaults } from '../../defaults.ts';
 import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
@@ -11,16 +12,16 @@ export function defineCompile(program: Command, run: Runner): void {
     .argument('<model>', 'ONNX model; weights may lie in side files')
     .optionsGroup('What to do:')
     .requiredOption('-p, --passes <pipeline>', `${texts.passes}; 'none' for plain rounding`, pipelines)
-    .option('--scheme <name>', "bits and grids; 'qc passes' lists the schemes", 'w8a8')
-    .option('--target <name>', "runtime to lower to; 'qc passes' lists the targets", 'ort-cpu')
+    .option('--scheme <name>', "bits and grids; 'qc passes' lists the schemes", defaults.scheme)
+    .option('--target <name>', "runtime to lower to; 'qc passes' lists the targets", defaults.target)
     .option('--plugin <file...>', texts.plugin)
     .option('--strict', 'fail when something that the scheme covers is left in float')
     .option('--no-verify', 'do not compare outputs around exact passes and lowering')
     .optionsGroup('Calibration:')
     .option('--calib <file...>', texts.calib)
     .option('--tokenizer <file>', texts.tokenizer)
-    .option('--seq <n>', texts.calibSeq, whole(1), 256)
-    .option('--samples <n>', texts.samples, whole(1), 32)
+    .option('--seq <n>', texts.calibSeq, whole(1), defaults.seq)
+    .option('--samples <n>', texts.samples, whole(1), defaults.samples)
     .option('--seed <n>', texts.seed, whole(0))
     .option('--add-special-tokens', texts.special)
     .option('--calibration <file>', texts.calibration)

@@ -1,4 +1,5 @@
 import type { Command } from '@commander-js/extra-typings';
+import { defaults } from '../../defaults.ts';
 import { number, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
@@ -12,7 +13,7 @@ export function defineEval(program: Command, run: Runner): void {
     .optionsGroup('Data:')
     .requiredOption('--data <file...>', 'text (.txt, needs --tokenizer), .jsonl or .npz')
     .option('--tokenizer <file>', texts.tokenizer)
-    .option('--seq <n>', 'tokens of a window', whole(1), 256)
+    .option('--seq <n>', 'tokens of a window', whole(1), defaults.seq)
     .option('--windows <n>', 'how many windows (default: all of the data)', whole(1))
     .option('--add-special-tokens', texts.special)
     .optionsGroup('Compare:')

@@ -1,4 +1,5 @@
 import type { Command } from '@commander-js/extra-typings';
+import { defaults } from '../../defaults.ts';
 import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
@@ -18,8 +19,8 @@ export function defineOpt(program: Command, run: Runner): void {
     .optionsGroup('Calibration:')
     .option('--calib <file...>', texts.calib)
     .option('--tokenizer <file>', texts.tokenizer)
-    .option('--seq <n>', texts.calibSeq, whole(1), 256)
-    .option('--samples <n>', texts.samples, whole(1), 32)
+    .option('--seq <n>', texts.calibSeq, whole(1), defaults.seq)
+    .option('--samples <n>', texts.samples, whole(1), defaults.samples)
     .option('--seed <n>', texts.seed, whole(0))
     .option('--add-special-tokens', texts.special)
     .option('--calibration <file>', texts.calibration)

@@ -1,3 +1,4 @@
+import { formatType } from '../../../ir/index.ts';
 import { bench, type BenchOptions, type LengthFigures, type ModelFigures } from '../../bench/bench.ts';
 import type { Io } from '../command.ts';
 import { kernelText } from '../kernel-text.ts';
@@ -46,12 +47,19 @@ function timesText(models: readonly ModelFigures[], colors: Colors): string {
     shortened(model),
     milliseconds(l.times.median),
     `${milliseconds(l.times.lower)} to ${milliseconds(l.times.upper)}`,
-    l.tokensPerSecond === null ? '' : l.tokensPerSecond.toFixed(0),
+    l.tokensPerSecond?.toFixed(0) ?? inputsText(l),
     l.ratio.toFixed(3),
   ];
   const rows = models[0]!.lengths.flatMap((_, i) => models.map((m) => row(m.model, m.lengths[i]!)));
-  return table(['seq', 'model', 'median ms', 'quartiles', 'tokens/s', 'ratio'], rows, colors);
+  const tokens = models.every((m) => m.lengths.every((l) => l.tokensPerSecond !== null)) ? 'tokens/s' : 'tokens/s or inputs';
+  return table(['seq', 'model', 'median ms', 'quartiles', tokens, 'ratio'], rows, colors);
 }
+
+/** Of a model that takes no tokens, what it ran on. */
+const inputsText = ({ inputs }: LengthFigures): string =>
+  Object.entries(inputs)
+    .map(([name, type]) => `${name}: ${formatType(type)}`)
+    .join(', ');
 
 /** Operators with less than this share are in the JSON only. */
 const leastShare = 0.005;

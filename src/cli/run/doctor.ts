@@ -69,7 +69,7 @@ const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
     const { library, level, missing, problem } = openKernels();
     if (problem) return failed(missing ?? '', problem.diagnostics[0]?.hint ?? howToBuild);
     if (library !== null) return ok(`${library}, on ${level}`);
-    const advice = 'compiled models run on their slow function bodies; npm run build:kernels builds the library';
+    const advice = 'compiled models run on their slow function bodies; qc kernels build builds the library';
     return missing === notBuilt ? warn(notBuilt, advice) : ok(`none: ${missing}`);
   },
   async 'onnxruntime-node'() {

@@ -6,7 +6,7 @@ import { documentOf, exitCodeFor } from '../errors.ts';
 import type { Io } from '../command.ts';
 import { kernelText } from '../kernel-text.ts';
 import { startProgress } from '../progress.ts';
-import { shortened, table, type Colors } from '../tables.ts';
+import { perplexityText, shortened, table, type Colors } from '../tables.ts';
 
 /** The command line of `qc eval`. */
 export interface EvalFlags {
@@ -65,7 +65,7 @@ function failedGates({ maxPerplexity, minAgreement }: EvalFlags, { perplexity, a
   const needed = (what: string): never => fail('QC2103', `there is no ${what} to hold against the limit: the model has no logits`);
   const problems: Diagnostic[] = [];
   if (maxPerplexity !== undefined && !((perplexity ?? needed('perplexity')) <= maxPerplexity))
-    problems.push(diagnostic('QC2202', `perplexity ${perplexity!.toFixed(4)} is above ${maxPerplexity}`));
+    problems.push(diagnostic('QC2202', `perplexity ${perplexityText(perplexity!)} is above ${maxPerplexity}`));
   if (minAgreement !== undefined && !((against?.agreement ?? needed('agreement')) >= minAgreement))
     problems.push(diagnostic('QC2202', `agreement ${against!.agreement!.toFixed(4)} is below ${minAgreement}`));
   return problems;
@@ -73,7 +73,7 @@ function failedGates({ maxPerplexity, minAgreement }: EvalFlags, { perplexity, a
 
 function evaluationText({ perplexity, tokens, windows, kernels, against }: Evaluation, colors: Colors): string {
   const lines: readonly (readonly [string, string])[] = [
-    ...(perplexity === undefined ? [] : [['perplexity', perplexity.toFixed(4)] as const, ['tokens', String(tokens)] as const]),
+    ...(perplexity === undefined ? [] : [['perplexity', perplexityText(perplexity)] as const, ['tokens', String(tokens)] as const]),
     ['windows', String(windows)],
     ...(kernels ? [['runs on', kernelText(kernels)] as const] : []),
     ...(against ? comparisonLines(against) : []),
@@ -87,7 +87,7 @@ function comparisonLines({ perplexity, kl, agreement, kernels }: Comparison): re
   if (perplexity === undefined || kl === undefined || agreement === undefined) return path;
   return [
     ...path,
-    ['float perplexity', perplexity.toFixed(4)],
+    ['float perplexity', perplexityText(perplexity)],
     ['KL from float', `${kl.toExponential(3)} nats`],
     ['agreement', agreement.toFixed(4)],
   ];

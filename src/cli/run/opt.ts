@@ -1,6 +1,6 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import { settleOpset, writeModel } from '../../../codegen/index.ts';
+import { replaceFiles, settleOpset, writeModel } from '../../../codegen/index.ts';
 import { fail, Observer, parseGraph, printGraph, sites, statisticsOf, viewAs, type Graph } from '../../../ir/index.ts';
 import { ContractCheck, PassManager, passes, type Plan, type RunReport } from '../../../passes/index.ts';
 import { openModel, syntheticFeeds } from '../../model.ts';
@@ -12,7 +12,7 @@ import { readStatistics } from '../../statistics-file.ts';
 import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';
 import { dataOptions, type DataFlags } from './data.ts';
-import { checkOutput } from './output.ts';
+import { checkOutput, checkPlace } from './output.ts';
 import { checkPrintAfter, printAfter } from './print-after.ts';
 
 /** The command line of `qc opt`. */
@@ -30,7 +30,7 @@ export interface OptFlags extends DataFlags {
 export async function optCommand(flags: OptFlags, io: Io): Promise<void> {
   const manager = new PassManager([...passes, ...(await loadPlugins(flags.plugin ?? []))]);
   checkKind(flags.output);
-  if (isText(flags.file)) refuseSame(flags);
+  if (isText(flags.file)) checkTextOutput(flags);
   else checkOutput(flags.file, [flags.output]);
   const graph = isText(flags.file) ? parseGraph(readText(flags.file), { file: flags.file }) : openModel(flags.file);
   const plan = manager.plan(flags.passes, factsOf(graph, isText(flags.file)));
@@ -99,18 +99,10 @@ function give(graph: Graph, plan: Plan, report: RunReport, { output }: OptFlags,
 }
 
 function write(graph: Graph, output: string): void {
-  if (!isText(output)) {
+  if (isText(output)) replaceFiles([{ path: output, pieces: [Buffer.from(printGraph(graph))] }]);
+  else {
     settleOpset(graph);
     writeModel(graph, output);
-    return;
-  }
-  const beside = `${output}.${process.pid}.tmp`;
-  try {
-    writeFileSync(beside, printGraph(graph));
-    renameSync(beside, output);
-  } catch (error) {
-    rmSync(beside, { force: true });
-    fail('QC4201', `cannot write ${output}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
@@ -118,8 +110,9 @@ function checkKind(output: string | undefined): void {
   if (output !== undefined && !isText(output) && extname(output) !== '.onnx') fail('QC2007', `-o ${output}: qc opt writes .qcir or .onnx`);
 }
 
-function refuseSame({ file, output }: OptFlags): void {
+function checkTextOutput({ file, output }: OptFlags): void {
   if (output === file) fail('QC2007', `${file} would overwrite the input`);
+  if (output !== undefined) checkPlace(output);
 }
 
 function readText(file: string): string {

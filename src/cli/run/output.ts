@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { readModel } from '../../../codegen/index.ts';
+import { checkReplaceable, readModel } from '../../../codegen/index.ts';
 import { fail } from '../../../ir/index.ts';
 
 /** `model.onnx` becomes `model.qc.onnx`. */
@@ -11,10 +11,19 @@ export function checkOutput(model: string, outputs: readonly (string | undefined
   const inputs = filesOf(model);
   for (const output of outputs) {
     if (output === undefined) continue;
-    for (const written of [output, `${output}.data`]) if (inputs.has(real(written))) refuse(written);
-    checkFolder(output);
+    for (const written of filesAt(output)) if (inputs.has(real(written))) refuse(written);
+    checkPlace(output);
   }
 }
+
+/** Throws QC4201 for an output that cannot be written, whatever comes out. */
+export function checkPlace(output: string): void {
+  checkFolder(output);
+  filesAt(output).forEach(checkReplaceable);
+}
+
+/** Where a model and its weights go. */
+const filesAt = (output: string): readonly string[] => [output, `${output}.data`];
 
 const refuse = (written: string): never =>
   fail('QC2007', `${written} would overwrite the input or its weights`, undefined, { hint: 'give another file with -o' });

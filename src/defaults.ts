@@ -1,0 +1,9 @@
+/** What is taken where nothing else is said, on the command line and from code. */
+export const defaults: { readonly scheme: string; readonly target: string; readonly seq: number; readonly samples: number } = {
+  scheme: 'w8a8',
+  target: 'ort-cpu',
+  /** Tokens of a window of text. */
+  seq: 256,
+  /** Of calibration data; an evaluation takes all that there are. */
+  samples: 32,
+};
