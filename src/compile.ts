@@ -31,7 +31,7 @@ import { openModel, syntheticFeeds } from './model.ts';
 import { effectivePipeline } from './pipeline.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
-import { samplesFor, type DataOptions } from './samples.ts';
+import { firstRun, maskOf, samplesFor, type DataOptions } from './samples.ts';
 import { readStatistics, writeStatistics } from './statistics-file.ts';
 
 export interface CompileOptions {
@@ -69,7 +69,7 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
   const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
   try {
     const probe = inputs.samples?.[0] ?? syntheticFeeds(graph);
-    const contract = options.verify === false ? null : await ContractCheck.start(executor, graph, probe);
+    const contract = options.verify === false ? null : await firstRun(() => ContractCheck.start(executor, graph, probe));
     const ledger = new Ledger();
     const run = await runPlan(plan, graph, executor, contract, ledger, inputs, options);
     const lowering = await lower(graph, target, contract && probe);
@@ -101,6 +101,7 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
 
 interface CalibrationInputs {
   readonly samples: readonly Feeds[] | null;
+  readonly mask: string | null;
   readonly statistics: ReturnType<typeof readStatistics> | null;
 }
 
@@ -112,7 +113,7 @@ async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptio
       hint: 'give text with --calib FILE.txt --tokenizer tokenizer.json, or arrays with --calib FILE.npz',
     });
   }
-  return { samples, statistics };
+  return { samples, mask: maskOf(graph, options.data), statistics };
 }
 
 function runPlan(
