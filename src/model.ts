@@ -1,7 +1,8 @@
 import { readModel, upgradeOpset } from '../codegen/index.ts';
-import { viewAs, type Graph, type Value } from '../ir/index.ts';
+import { fail, viewAs, type Graph, type Value } from '../ir/index.ts';
 import { Gather } from '../ir/ops/generated.ts';
 import type { Feeds, HostTensor } from '../passes/index.ts';
+import { arrayType } from './data/fit.ts';
 import { modelInputs, roleOf, type ModelInput, type ModelInputs } from './data/inputs.ts';
 import { random } from '../ir/text/numbers.ts';
 import { sizeOf, type Dim } from '../ir/types.ts';
@@ -15,6 +16,14 @@ export function openModel(path: string): Graph {
 
 /** The inputs that a caller must feed. */
 export const inputsOf = (graph: Graph): readonly ModelInput[] => graph.inputs.flatMap((v) => (v.type ? [{ name: v.name, ...v.type }] : []));
+
+/** Throws QC2103 for a model with an input that takes no array of numbers: strings, sequences, maps. */
+export function checkFeedable(graph: Graph): void {
+  for (const { name, type } of graph.inputs) {
+    if (!type) fail('QC2103', `input "${name}" of the model is no tensor, so it takes no array`);
+    arrayType({ name, ...type });
+  }
+}
 
 /** Rows of the table that the tokens index; null when there is no such table. */
 export function vocabularyOf(graph: Graph, tokens: ModelInput | null): number | null {

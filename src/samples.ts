@@ -1,7 +1,7 @@
 import { QcError, type Graph } from '../ir/index.ts';
 import { loadSamples, modelInputs, type InputNames, type Sample } from './data/samples.ts';
 import { loadTokenizer } from './data/tokenizer.ts';
-import { inputsOf, vocabularyOf } from './model.ts';
+import { checkFeedable, inputsOf, vocabularyOf } from './model.ts';
 import { positionsOf } from './positions.ts';
 
 /** Where samples come from. */
@@ -21,6 +21,7 @@ export interface DataOptions extends InputNames {
 
 /** The samples that options name, fitted to a graph's inputs. */
 export async function samplesFor(graph: Graph, data: DataOptions): Promise<readonly Sample[]> {
+  checkFeedable(graph);
   const inputs = modelInputs(inputsOf(graph), data);
   return loadSamples({
     files: data.files,

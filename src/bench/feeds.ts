@@ -2,7 +2,7 @@ import { fail, type Graph, type Value } from '../../ir/index.ts';
 import type { Feeds } from '../../passes/index.ts';
 import { modelInputs, type ModelInputs } from '../data/inputs.ts';
 import { checkPositions } from '../data/length.ts';
-import { inputsOf, syntheticFeeds, type Lengths } from '../model.ts';
+import { checkFeedable, inputsOf, syntheticFeeds, type Lengths } from '../model.ts';
 import { positionsOf } from '../positions.ts';
 
 /** Made-up inputs of one sequence. */
@@ -14,6 +14,7 @@ export interface BenchInput {
 
 /** Inputs of these lengths. QC2103 when the model takes another number of tokens, QC2111 when it has fewer positions. */
 export function benchInput(graph: Graph, lengths: Lengths): BenchInput {
+  checkFeedable(graph);
   const feeds = syntheticFeeds(graph, lengths);
   const inputs = modelInputs(inputsOf(graph));
   const input = graph.inputs.find((v) => takesTokens(v, inputs));

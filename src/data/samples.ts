@@ -1,8 +1,6 @@
 import { extname } from 'node:path';
 import { fail } from '../../ir/diagnostics.ts';
 import { choose } from './choose.ts';
-import { arrayType } from './fit.ts';
-import type { ModelInputs } from './inputs.ts';
 import { jsonlSource } from './jsonl.ts';
 import { npzSource } from './npz.ts';
 import { inData } from './read-file.ts';
@@ -15,7 +13,7 @@ export type { Sample, SampleOptions } from './source.ts';
 /** The samples in `files`, ready to feed. Fails rather than give fewer than asked for. */
 export async function loadSamples(options: SampleOptions): Promise<readonly Sample[]> {
   checkCounts(options);
-  checkInputs(options.inputs);
+  if (options.inputs.all.length === 0) fail('QC2103', 'the model has no inputs, so there is nothing that data could go into');
   const sources = await sourcesOf(options);
   const all = sources.flatMap((source) => source.samples);
   const wanted = options.samples ?? Math.max(all.length, 1);
@@ -27,11 +25,6 @@ function checkCounts({ seq, samples }: SampleOptions): void {
   for (const [name, value] of Object.entries({ seq, samples }))
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
       fail('QC2003', `${name} is a positive whole number, found ${value}`);
-}
-
-function checkInputs({ all }: ModelInputs): void {
-  if (all.length === 0) fail('QC2103', 'the model has no inputs, so there is nothing that data could go into');
-  for (const input of all) arrayType(input);
 }
 
 function tooFew(sources: readonly Source[], found: number, wanted: number, { inputs }: SampleOptions): never {

@@ -2,7 +2,7 @@ import { readModel } from '../../codegen/index.ts';
 import { fail, type Graph } from '../../ir/index.ts';
 import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
 import { modelInputs, type ModelInput } from '../data/inputs.ts';
-import { inputsOf, vocabularyOf } from '../model.ts';
+import { checkFeedable, inputsOf, vocabularyOf } from '../model.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
 import { firstRun, samplesFor, type DataOptions } from '../samples.ts';
@@ -65,6 +65,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const graph = readModel(options.model);
   const float = options.against === undefined ? null : readModel(options.against);
   if (float) checkInputs(graph, float);
+  checkFeedable(graph);
   const executor = executorFor(options);
   try {
     const model = await executor.openFile(options.model);

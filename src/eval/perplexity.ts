@@ -43,7 +43,8 @@ function idsIn(feeds: Feeds): HostTensor {
 }
 
 /** Tokens that a sample predicts: all of every sequence but the first. */
-export const predictedIn = ({ shape }: HostTensor): number => sizeOf(shape.slice(0, -1)) * (shape.at(-1)! - 1);
+export const predictedIn = ({ shape }: HostTensor): number =>
+  sizeOf(shape.slice(0, -1)) * (shape.at(-1)! - 1) || fail('QC2106', 'a sequence of one token predicts none: perplexity needs two');
 
 /** The sum over the tokens of every sequence, but the first, of -log p(token | tokens before it). */
 export function nextTokenLoss(logits: HostTensor, ids: HostTensor): number {

@@ -92,7 +92,7 @@ describe('what tokens imply', () => {
 
   test.each(['i64', 'i32', 'bool', 'f32', 'f16'] as const)('a mask that the user names, %s', async (dtype) => {
     const inputs = [input('tokens'), input('keep', dtype)];
-    await refused(inputs.slice(0, 1).concat(input('keep', 'bool')), 'QC2103', /lacks input "keep" .*\n.*--mask 'keep'/);
+    await refused(inputs.slice(0, 1).concat(input('keep', 'bool')), 'QC2103', /lacks input "keep" .*\n.*--mask 'keep' is enough/);
     const [sample] = await load(inputs, { mask: 'keep' });
     const one = dtype === 'f16' ? 0x3c00 : 1;
     expect({ ...sample!['keep'], data: numbers(sample, 'keep') }).toEqual({ dtype, shape: [1, 4], data: [one, one, one, one] });
@@ -250,8 +250,4 @@ describe('lengths', () => {
   });
 });
 
-describe('a model that no data fits', () => {
-  test('without inputs', () => refused([], 'QC2103', /the model has no inputs/));
-  test('with strings', () =>
-    refused([input('input_ids'), input('names', 'string', ['b'])], 'QC2103', /input "names" of the model is string/));
-});
+test('a model without inputs takes no data', () => refused([], 'QC2103', /the model has no inputs/));
