@@ -1,6 +1,7 @@
 import { fail, type Graph, type Value } from '../../ir/index.ts';
 import type { Feeds } from '../../passes/index.ts';
 import { modelInputs, type ModelInputs } from '../data/inputs.ts';
+import { pastIn } from '../data/implied.ts';
 import { checkPositions } from '../data/length.ts';
 import { checkFeedable, inputsOf, syntheticFeeds, type Lengths } from '../model.ts';
 import { positionsOf } from '../positions.ts';
@@ -24,7 +25,7 @@ export function benchInput(graph: Graph, lengths: Lengths): BenchInput {
     fail('QC2103', `input "${input.name}" of the model takes ${tokens} tokens, not ${lengths.sequence}`, undefined, {
       hint: `--seq ${tokens}`,
     });
-  checkPositions(tokens + lengths.past, positionsOf(graph, inputs));
+  checkPositions(tokens + pastIn(feeds, inputs), positionsOf(graph, inputs), (most) => `--seq and --past are at most ${most} together`);
   return { feeds, tokens };
 }
 

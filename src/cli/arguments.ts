@@ -35,6 +35,13 @@ export function joinedPipeline(parts: readonly string[]): string {
   return passes.length === 0 ? 'none' : passes.join(',');
 }
 
+/** How files become samples, for the help of commands that read data. */
+export const dataHelp = `
+Data: .txt is text, cut into windows of --seq tokens. A line of .jsonl is one sample: {"text": "..."} or {"input_ids": [...]}, with a
+list for each further input by its name. .npz has an array for each input by its name, whose first axis counts the samples. Masks of
+ones, positions, token types and empty caches are made where the data lacks them. docs/data.md says more.
+`;
+
 /** Texts that several commands share. */
 export const texts = {
   json: 'print one JSON document on stdout and nothing else',

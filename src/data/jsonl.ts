@@ -5,7 +5,7 @@ import { arrayType, fit } from './fit.ts';
 import { fromNumbers } from './host-arrays.ts';
 import { pastIn } from './implied.ts';
 import { checkNames, requireTokens, roleOf, type ModelInput, type ModelInputs } from './inputs.ts';
-import { batchOf, checkSample, sampleLength } from './length.ts';
+import { batchOf, checkPositions, sampleLength, shorterSeq, tokensIn } from './length.ts';
 import { atLine, type LineLocation, messageOf, readText } from './read-file.ts';
 import type { SampleOptions, Source } from './source.ts';
 import { checkTokens, tokenizerFor } from './tokens.ts';
@@ -32,7 +32,9 @@ function sampleOf(line: string, at: LineLocation, options: LineOptions): Feeds {
   const { tokens } = options.inputs;
   const ids = tokens && arrays[tokens.name];
   if (ids) checkTokens(ids.data, options.vocabulary, at);
-  return checkSample(fit(arrays, options.inputs, at), options, at);
+  const sample = fit(arrays, options.inputs, at);
+  checkPositions(tokensIn(sample, options.inputs), options.positions ?? null, shorterSeq, at);
+  return sample;
 }
 
 function parsed(line: string, at: LineLocation): object {

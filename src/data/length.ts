@@ -1,7 +1,7 @@
 import { fail, type Location } from '../../ir/diagnostics.ts';
 import type { Feeds } from '../../passes/infra/executor.ts';
 import { pastIn } from './implied.ts';
-import type { ModelInput } from './inputs.ts';
+import type { ModelInput, ModelInputs } from './inputs.ts';
 import type { SampleOptions } from './source.ts';
 
 /** Tokens of a sample where neither the user nor the model says. */
@@ -18,19 +18,22 @@ export function sampleLength({ seq, inputs, positions = null }: SampleOptions): 
 /** Sequences that the model takes at a time; 1 where it leaves that open. */
 export const batchOf = (tokens: ModelInput): number => fixedExtent(tokens, 0) ?? 1;
 
-/** Throws QC2111 for more tokens than the model has positions for. */
-export function checkPositions(tokens: number, positions: number | null | undefined, at?: Location): void {
-  if (positions === null || positions === undefined || tokens <= positions) return;
-  fail('QC2111', `a sequence has ${tokens} tokens, and the model has ${positions} positions`, at, {
-    hint: `use at most --seq ${positions}; arrays of .npz stay as long as they are, so cut them`,
-  });
+/** Throws QC2111 for more tokens than the model has positions for; `remedy` says how to give at most so many. */
+export function checkPositions(tokens: number, positions: number | null, remedy: (positions: number) => string, at?: Location): void {
+  if (positions === null || tokens <= positions) return;
+  fail('QC2111', `a sequence has ${tokens} tokens, and the model has ${positions} positions`, at, { hint: remedy(positions) });
 }
 
-/** Checks the tokens of a sample together with those in its caches. */
-export function checkSample(sample: Feeds, { inputs, positions }: SampleOptions, at: Location): Feeds {
+/** What to do about windows and lines that are too long. */
+export const shorterSeq = (positions: number): string => `use at most --seq ${positions}`;
+
+/** What to do about arrays that are too long. */
+export const shorterArrays = (positions: number): string => `cut the arrays to at most ${positions} tokens, those of the caches counted`;
+
+/** The tokens in a sample and in its caches. */
+export function tokensIn(sample: Feeds, inputs: ModelInputs): number {
   const ids = inputs.tokens && sample[inputs.tokens.name];
-  if (ids) checkPositions((ids.shape.at(-1) ?? 0) + pastIn(sample, inputs), positions, at);
-  return sample;
+  return ids ? (ids.shape.at(-1) ?? 0) + pastIn(sample, inputs) : 0;
 }
 
 function fixedExtent({ shape }: ModelInput, axis: number): number | null {

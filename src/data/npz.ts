@@ -4,15 +4,14 @@ import { fail, QcError, type Location } from '../../ir/diagnostics.ts';
 import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
 import { fit } from './fit.ts';
 import { checkNames, type ModelInput } from './inputs.ts';
-import { checkSample } from './length.ts';
+import { checkPositions, shorterArrays, tokensIn } from './length.ts';
 import { parseNpy } from './npy.ts';
 import { inData, messageOf, unreadable } from './read-file.ts';
 import type { SampleOptions, Source } from './source.ts';
 import { checkTokens } from './tokens.ts';
 
 /** Arrays by input name, whose first axis counts the samples. A model with a fixed batch gets samples of that batch. */
-export async function npzSource(file: string, options: SampleOptions): Promise<Source> {
-  const { inputs, vocabulary } = options;
+export async function npzSource(file: string, { inputs, vocabulary, positions = null }: SampleOptions): Promise<Source> {
   const arrays = await readNpz(file);
   checkNames([...arrays.keys()], inputs.all, inData(file));
   const used = inputs.all.filter(({ name }) => arrays.has(name));
@@ -25,11 +24,13 @@ export async function npzSource(file: string, options: SampleOptions): Promise<S
   const { tokens } = inputs;
   const ids = tokens && arrays.get(tokens.name);
   if (ids) checkTokens(ids.data, vocabulary, inData(file, tokens.name));
+  const sample = (i: number): Feeds => {
+    const fitted = fit(sampleAt(i, count, arrays), inputs, inData(file));
+    checkPositions(tokensIn(fitted, inputs), positions, shorterArrays, inData(file));
+    return fitted;
+  };
   return {
-    samples: Array.from(
-      { length: count },
-      (_, i) => () => checkSample(fit(sampleAt(i, count, arrays), inputs, inData(file)), options, inData(file)),
-    ),
+    samples: Array.from({ length: count }, (_, i) => () => sample(i)),
     summary: `${file}: ${count} ${count === 1 ? 'sample' : 'samples'}, as long as the arrays are`,
     seqFor: null,
   };

@@ -1,6 +1,6 @@
 import { fit } from './fit.ts';
 import { requireTokens } from './inputs.ts';
-import { batchOf, checkPositions, sampleLength } from './length.ts';
+import { batchOf, checkPositions, sampleLength, shorterSeq } from './length.ts';
 import { inData, readText } from './read-file.ts';
 import type { SampleOptions, Source } from './source.ts';
 import { checkTokens, tokenizerFor } from './tokens.ts';
@@ -10,7 +10,7 @@ export async function textSource(files: readonly string[], options: SampleOption
   const at = inData(files.join(' '));
   const tokens = requireTokens(options.inputs, at);
   const [seq, batch] = [sampleLength(options), batchOf(tokens)];
-  checkPositions(seq, options.positions, at);
+  checkPositions(seq, options.positions ?? null, shorterSeq, at);
   const parts: Int32Array[] = [];
   for (const file of files) parts.push(await tokensOf(file, options));
   const ids = joined(parts);

@@ -1,5 +1,5 @@
 import { Option, type Command } from '@commander-js/extra-typings';
-import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
+import { dataHelp, joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
 /** `qc compile`. */
@@ -48,7 +48,7 @@ const externalData = new Option('--external-data <when>', 'put weights into a si
   .choices(['auto', 'always', 'never'] as const)
   .default('auto' as const);
 
-const help = `
+const help = `${dataHelp}
 Examples:
   $ qc compile model.onnx -p none --calib calib.txt --tokenizer tokenizer.json
   $ qc compile model.onnx -p rptq,os+ --scheme w4a8 --calib calib.txt --tokenizer tokenizer.json -o small.onnx

@@ -1,5 +1,5 @@
 import type { Command } from '@commander-js/extra-typings';
-import { number, texts, whole } from '../arguments.ts';
+import { dataHelp, number, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
 /** `qc eval`. */
@@ -35,7 +35,7 @@ export function defineEval(program: Command, run: Runner): void {
     );
 }
 
-const help = `
+const help = `${dataHelp}
 JSON: {perplexity, tokens, windows, kernels, against: {perplexity, kl, agreement, kernels, sites: [{name, sqnr}]}}. kl is the mean over
 tokens of KL(float || model) in nats; sqnr is in dB, null when equal. Sites are results of linears and norms that have the same name
 and the same basis of channels in both models. A model without logits has outputs: [{name, sqnr, cosine}] instead of perplexity, kl and
