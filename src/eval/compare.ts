@@ -71,7 +71,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const model = await executor.openFile(options.model);
     const { tokens } = modelInputs(inputsOf(graph), options.data);
     const logits = tokens && logitsName(model, vocabularyOf(graph, tokens) ?? (float && vocabularyOf(float, tokens)));
-    if (logits === null && !float) noLogits(model);
+    if (logits === null && !float) noLogits(model, tokens);
     const windows = await samplesFor(graph, options.data);
     const reference = options.against === undefined ? null : await executor.openFile(options.against);
     const seen = new Seen(tokens, logits);
@@ -107,14 +107,14 @@ function checkInputs(graph: Graph, float: Graph): void {
   if (a !== b) fail('QC2103', 'the two models have different inputs', undefined, { notes: [`the model: ${a}`, `the float model: ${b}`] });
 }
 
-function noLogits(model: OrtProgram): never {
+function noLogits(model: OrtProgram, tokens: ModelInput | null): never {
   return fail(
     'QC2103',
     'perplexity needs an input for tokens and logits [batch, seq, vocabulary], which this model does not have',
     undefined,
     {
       notes: [`inputs: ${model.inputs.map((p) => p.name).join(', ')}; outputs: ${model.outputs.map((p) => p.name).join(', ')}`],
-      hint: 'name the input with --input, or compare the model with its float original: --against FLOAT.onnx',
+      hint: `${tokens ? '' : 'name the input that takes tokens with --input, or '}compare it with its float original: --against FLOAT.onnx`,
     },
   );
 }
