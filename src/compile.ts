@@ -71,7 +71,8 @@ export async function compile(options: CompileOptions): Promise<CompileReport> {
     const probe = inputs.samples?.[0] ?? syntheticFeeds(graph);
     const contract = options.verify === false ? null : await firstRun(() => ContractCheck.start(executor, graph, probe));
     const ledger = new Ledger();
-    const run = await runPlan(plan, graph, executor, contract, ledger, inputs, options);
+    const runPasses = (): Promise<RunReport> => runPlan(plan, graph, executor, contract, ledger, inputs, options);
+    const run = await (contract ? runPasses() : firstRun(runPasses));
     const lowering = await lower(graph, target, contract && probe);
     const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering)];
     ledger.settle();

@@ -13,9 +13,14 @@ export function positionsOf(graph: Graph, inputs: ModelInputs): number | null {
   const typed = cloneGraph(graph);
   inferTypes(typed);
   const reach = reaching(typed, inputs);
-  const limits = [...typed.nodes].flatMap((node) => limitAt(node, reach) ?? []).filter((limit) => limit > 0);
+  const limits = nodesIn(typed)
+    .flatMap((node) => limitAt(node, reach) ?? [])
+    .filter((limit) => limit > 0);
   return limits.length === 0 ? null : Math.min(...limits);
 }
+
+/** All nodes, those of branches too, each behind what it reads. */
+const nodesIn = (graph: Graph): readonly Node[] => [...graph.nodes].flatMap((node) => [...node.bodies.flatMap(nodesIn), node]);
 
 /** The largest number in a value, for a sequence of n tokens: `perToken` n + `plus`. */
 interface Reach {
@@ -79,7 +84,7 @@ function reaching(graph: Graph, inputs: ModelInputs): ReachOf {
     return known.get(v)!;
   };
   // In their order, so that no chain of nodes is deeper than the stack.
-  for (const node of graph.nodes) of(node.outputs[0] ?? null);
+  for (const node of nodesIn(graph)) of(node.outputs[0] ?? null);
   return of;
 }
 

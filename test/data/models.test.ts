@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readModel, writeModel } from '../../codegen/index.ts';
 import { parseGraph } from '../../ir/index.ts';
-import { bench, compile, evaluate, type DataOptions } from '../../src/index.ts';
+import { bench, compile, evaluate, type CompileOptions, type DataOptions } from '../../src/index.ts';
 import { f32, model, node, number, value } from '../codegen/models.ts';
 import { scratch } from './arrays.ts';
 
@@ -45,7 +45,7 @@ function languageModel(name: string, inputs: string, more = '%y = Identity(%h)',
   return writeModel(graph, at(`${name}.onnx`)).files[0]!.path;
 }
 
-const compiled = (path: string, data: DataOptions, more: { readonly passes?: string; readonly saveCalibration?: string } = {}) =>
+const compiled = (path: string, data: DataOptions, more: Partial<CompileOptions> = {}) =>
   compile({ model: path, output: at('compiled.onnx'), passes: 'none', scheme: 'w8a8', target: 'portable', data, ...more });
 const quantized = async (path: string, data: DataOptions): Promise<number> =>
   (await compiled(path, data)).ledger.filter((entry) => entry.kind === 'linear' && entry.done.length > 0).length;
@@ -187,6 +187,7 @@ describe('more tokens than positions', () => {
     const data = { files: [text], tokenizer, seq: 13 };
     const hinted = { code: 'QC5001', message: expect.stringMatching(/hint: .*fewer positions than the sample has tokens, lower --seq/) };
     await expect(compiled(path, data)).rejects.toMatchObject(hinted);
+    await expect(compiled(path, data, { verify: false })).rejects.toMatchObject(hinted);
     await expect(evaluate({ model: path, data })).rejects.toMatchObject(hinted);
     expect((await evaluate({ model: path, data: { ...data, seq: 12 } })).windows).toBe(5);
   });

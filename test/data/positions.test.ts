@@ -83,6 +83,14 @@ describe('spellings', () => {
        %at = Slice(%n, %zero, %length, %one) %e = Gather(%p, %at) %y = Add(%x, %e)`,
     ],
     [
+      'a sliced table in a branch',
+      12,
+      ids,
+      `const %p: f32[12,8] = random 2 const %yes: bool[] = [1]
+       %y = If(%yes) {then_branch = graph @then() { %e = Slice(%p, %zero, %length, %zero) %a = Add(%x, %e) return %a },
+         else_branch = graph @else() { %b = Identity(%x) return %b }}`,
+    ],
+    [
       'positions counted by Range',
       12,
       ids,

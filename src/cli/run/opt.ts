@@ -67,14 +67,16 @@ async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal
     const contract = flags.verify
       ? await firstRun(() => ContractCheck.start(executor, graph, samples?.[0] ?? syntheticFeeds(graph)))
       : null;
-    const report = await plan.run(graph, {
-      services: { executor, spool: fileSpool, samples, mask: maskOf(graph, data), statistics },
-      contract,
-      signal,
-      beforePass: (_, index) => progress.begin(index),
-      afterPass: (call, after) => printAfter(flags.printAfter, call, after),
-      progress: progress.step,
-    });
+    const runPasses = (): Promise<RunReport> =>
+      plan.run(graph, {
+        services: { executor, spool: fileSpool, samples, mask: maskOf(graph, data), statistics },
+        contract,
+        signal,
+        beforePass: (_, index) => progress.begin(index),
+        afterPass: (call, after) => printAfter(flags.printAfter, call, after),
+        progress: progress.step,
+      });
+    const report = await (contract ? runPasses() : firstRun(runPasses));
     await progress.end();
     return report;
   } catch (error) {
