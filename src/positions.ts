@@ -1,7 +1,6 @@
-import { cloneGraph, inferTypes, type Graph, type Node, type Tensor, type Value } from '../ir/index.ts';
-import { integersOf } from '../ir/constants.ts';
+import { cloneGraph, inferTypes, type Graph, type Node, type Value } from '../ir/index.ts';
 import { integers } from '../ir/tensor.ts';
-import { isInteger, sizeOf, type Dim } from '../ir/types.ts';
+import { sizeOf, type Dim } from '../ir/types.ts';
 import { roleOf, type ModelInputs } from './data/inputs.ts';
 
 /**
@@ -60,7 +59,7 @@ function limitAt(node: Node, reach: ReachOf): number | null {
 /** The extent of a constant along the one axis that a Slice cuts. */
 function slicedExtent(node: Node): number | null {
   const shape = tableShape(node.input(0));
-  const axes = node.input(3) ? integersOf(node.input(3)) : [0];
+  const axes = node.input(3) ? indices(node.input(3)) : [0];
   return shape && axes?.length === 1 ? (shape.at(axes[0]!) ?? null) : null;
 }
 
@@ -80,7 +79,7 @@ function reaching(graph: Graph, inputs: ModelInputs): ReachOf {
   const extents = extentsIn(graph, inputs);
   const of: ReachOf = (v) => {
     if (v === null) return null;
-    if (!known.has(v)) known.set(v, v.constant ? largestIn(v.constant) : (rules[v.producer?.op ?? '']?.(v.producer!, of, extents) ?? null));
+    if (!known.has(v)) known.set(v, v.constant ? largestIn(v) : (rules[v.producer?.op ?? '']?.(v.producer!, of, extents) ?? null));
     return known.get(v)!;
   };
   // In their order, so that no chain of nodes is deeper than the stack.
@@ -114,10 +113,15 @@ function extentsIn(graph: Graph, inputs: ModelInputs): ExtentReach {
 /** Constants with more elements hold no positions. */
 const mostPositions = 2 ** 20;
 
-function largestIn(t: Tensor): Reach | null {
-  const count = sizeOf(t.shape);
-  if (!(isInteger(t.dtype) || t.dtype === 'bool') || count === 0 || count > mostPositions) return null;
-  return fixed(integers(t).reduce((most, x) => Math.max(most, x), -Infinity));
+/** The elements of a constant that may hold positions, extents or axes; null for other values. */
+function indices(v: Value | null): readonly number[] | null {
+  const t = v?.constant;
+  return t && (t.dtype === 'i64' || t.dtype === 'i32') && sizeOf(t.shape) <= mostPositions ? integers(t) : null;
+}
+
+function largestIn(v: Value): Reach | null {
+  const numbers = indices(v);
+  return numbers && numbers.length > 0 ? fixed(numbers.reduce((most, x) => Math.max(most, x), -Infinity)) : null;
 }
 
 type Rule = (node: Node, of: ReachOf, extents: ExtentReach) => Reach | null;
@@ -133,7 +137,7 @@ const rules: Readonly<Record<string, Rule>> = {
   Gather: (node, _, extents) => onlyExtent(chosenExtents(node), extents),
   Slice: (node, of, extents) => {
     if (isShape(node.input(0))) return onlyExtent(slicedExtents(node), extents);
-    return isCount(node.input(0)?.constant ?? null) ? before(of(node.input(2))) : of(node.input(0));
+    return isCount(node.input(0)) ? before(of(node.input(2))) : of(node.input(0));
   },
   Range: (node, of) => before(of(node.input(1))),
   CumSum: (node, of) => (isOne(of(node.input(0))) ? length : null),
@@ -160,7 +164,7 @@ function sum(a: Reach | null, b: Reach | null, node: Node): Reach | null {
 }
 
 function scalarOf(v: Value | null): number | null {
-  const numbers = integersOf(v);
+  const numbers = indices(v);
   return numbers?.length === 1 ? numbers[0]! : null;
 }
 
@@ -174,7 +178,7 @@ function shapeElements(node: Node): readonly Dim[] | null {
 
 /** The extents that a Gather chooses from a Shape. */
 function chosenExtents(node: Node): readonly Dim[] | null {
-  const [from, index] = [node.input(0), integersOf(node.input(1))];
+  const [from, index] = [node.input(0), indices(node.input(1))];
   const extents = isShape(from) ? shapeElements(from!.producer!) : null;
   return extents && index && index.map((i) => extents.at(i) ?? null);
 }
@@ -190,9 +194,9 @@ const onlyExtent = (extents: readonly Dim[] | null, reach: ExtentReach): Reach |
   extents?.length === 1 ? reach(extents[0]!) : null;
 
 /** Whether a constant counts 0, 1, 2, ...: the buffer of positions of BERT. */
-function isCount(t: Tensor | null): boolean {
-  if (!t || !isInteger(t.dtype) || sizeOf(t.shape) > mostPositions || t.shape.at(-1) !== sizeOf(t.shape)) return false;
-  return integers(t).every((x, i) => x === i);
+function isCount(v: Value | null): boolean {
+  const numbers = indices(v);
+  return numbers !== null && v!.type?.shape?.at(-1) === numbers.length && numbers.every((x, i) => x === i);
 }
 
 function intOf(node: Node, name: string, fallback: number): number {

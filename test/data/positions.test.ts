@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { parseGraph, type Graph } from '../../ir/index.ts';
+import { inMemory, parseGraph, type Graph } from '../../ir/index.ts';
+import { bytesFor } from '../../ir/types.ts';
 import { benchInput } from '../../src/bench/feeds.ts';
 import { modelInputs } from '../../src/data/inputs.ts';
 import { inputsOf, syntheticFeeds } from '../../src/model.ts';
 import { positionsOf } from '../../src/positions.ts';
-import { openFixture, plainExecutor } from '../support/run.ts';
+import { openFixture, plainExecutor, valueNamed } from '../support/run.ts';
 
 const executor = plainExecutor();
 afterAll(() => executor.close());
@@ -125,6 +126,15 @@ describe('spellings', () => {
     );
     expect(limitOf(graph)).toBe(12);
     expect([await runs(graph, 12), await runs(graph, 13)]).toEqual([true, false]);
+  });
+
+  // Compiled models hold such weights.
+  test.each(['i4', 'u4', 'i2', 'i8', 'f16'] as const)('constants of %s hold no positions', (dtype) => {
+    const rows = 'const %p: f32[12,8] = random 2 %e = Slice(%p, %zero, %length, %zero) %z = Add(%x, %e)';
+    const graph = graphOf(`${rows} const %q: f32[8] = random 3 %r = Identity(%q) %f = Cast(%r) {to = 1} %y = Add(%z, %f)`, ids);
+    const codes = graph.addConstant('codes', inMemory(dtype, [8], new Uint8Array(bytesFor(dtype, 8))));
+    graph.replace(valueNamed(graph, 'q'), codes);
+    expect(limitOf(graph)).toBe(12);
   });
 
   const unbounded: readonly (readonly [string, string])[] = [
