@@ -155,6 +155,18 @@ export const codes = {
     'The saved ranges were taken on another model or pipeline: sites or channel counts differ.',
   ),
   QC2109: entry('error', 'usage', 'file not found or not readable', 'A file named on the command line cannot be read.'),
+  QC2110: entry(
+    'error',
+    'usage',
+    'no input for tokens',
+    'Text needs the one input of the model that takes tokens: `input_ids`, or else the only integers [batch, seq] that are no mask, position or token type. Name it with `--input`.',
+  ),
+  QC2111: entry(
+    'error',
+    'usage',
+    'wrong length of a sequence',
+    'A sequence has more tokens than the model has positions for, or another length than the model is fixed to. The message names the length: give it with `--seq`.',
+  ),
   QC2201: entry(
     'error',
     'failure',

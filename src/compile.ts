@@ -35,7 +35,7 @@ import { openModel, syntheticFeeds } from './model.ts';
 import { effectivePipeline } from './pipeline.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
-import { samplesFor, type DataOptions } from './samples.ts';
+import { firstRun, maskOf, samplesFor, type DataOptions } from './samples.ts';
 import { readStatistics, writeStatistics } from './statistics-file.ts';
 
 export interface CompileOptions {
@@ -81,9 +81,10 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
   const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
   try {
     const probe = inputs.samples?.[0] ?? syntheticFeeds(graph);
-    const contract = options.verify === false ? null : await ContractCheck.start(executor, graph, probe);
+    const contract = options.verify === false ? null : await firstRun(() => ContractCheck.start(executor, graph, probe));
     const ledger = new Ledger();
-    const run = await runPlan(plan, graph, executor, contract, ledger, inputs, options);
+    const runPasses = (): Promise<RunReport> => runPlan(plan, graph, executor, contract, ledger, inputs, options);
+    const run = await (contract ? runPasses() : firstRun(runPasses));
     const lowering = await lower(graph, target, contract && probe);
     const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering)];
     ledger.settle();
@@ -114,6 +115,7 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
 
 interface CalibrationInputs {
   readonly samples: readonly Feeds[] | null;
+  readonly mask: string | null;
   readonly statistics: ReturnType<typeof readStatistics> | null;
 }
 
@@ -125,7 +127,7 @@ async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptio
       hint: 'give text with --calib FILE.txt --tokenizer tokenizer.json, or arrays with --calib FILE.npz',
     });
   }
-  return { samples, statistics };
+  return { samples, mask: maskOf(graph, options.data), statistics };
 }
 
 const calibrationData = (data: DataOptions): DataOptions => ({ ...data, samples: data.samples ?? defaults.samples });

@@ -144,5 +144,6 @@ const noServices: Services = {
   executor: { load: () => fail('QC9001', 'inspect runs nothing') },
   spool: () => fail('QC9001', 'inspect runs nothing'),
   samples: null,
+  mask: null,
   statistics: null,
 };

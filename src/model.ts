@@ -1,8 +1,9 @@
 import { readModel, upgradeOpset } from '../codegen/index.ts';
-import { viewAs, type Graph, type Value } from '../ir/index.ts';
+import { fail, viewAs, type Graph, type Value } from '../ir/index.ts';
 import { Gather } from '../ir/ops/generated.ts';
 import type { Feeds, HostTensor } from '../passes/index.ts';
-import type { ModelInput } from './data/samples.ts';
+import { arrayType } from './data/fit.ts';
+import { modelInputs, roleOf, type ModelInput, type ModelInputs } from './data/inputs.ts';
 import { random } from '../ir/text/numbers.ts';
 import { sizeOf, type Dim } from '../ir/types.ts';
 
@@ -16,9 +17,17 @@ export function openModel(path: string): Graph {
 /** The inputs that a caller must feed. */
 export const inputsOf = (graph: Graph): readonly ModelInput[] => graph.inputs.flatMap((v) => (v.type ? [{ name: v.name, ...v.type }] : []));
 
-/** Rows of the table that `input_ids` indexes; null when there is no such table. */
-export function vocabularyOf(graph: Graph): number | null {
-  const ids = graph.inputs.find((v) => v.name === 'input_ids');
+/** Throws QC2103 for a model with an input that takes no array of numbers: strings, sequences, maps. */
+export function checkFeedable(graph: Graph): void {
+  for (const { name, type } of graph.inputs) {
+    if (!type) fail('QC2103', `input "${name}" of the model is no tensor, so it takes no array`);
+    arrayType({ name, ...type });
+  }
+}
+
+/** Rows of the table that the tokens index; null when there is no such table. */
+export function vocabularyOf(graph: Graph, tokens: ModelInput | null): number | null {
+  const ids = graph.inputs.find((v) => v.name === tokens?.name);
   return ids ? rowsIndexedBy(ids) : null;
 }
 
@@ -46,18 +55,20 @@ export interface Lengths {
 /** Inputs made up for checking that a pass kept the function: valid indices, masks of ones, small numbers. Never for calibration. */
 export function syntheticFeeds(graph: Graph, lengths: Lengths = { sequence: 16, past: 0 }): Feeds {
   const next = random(1);
-  return Object.fromEntries(graph.inputs.flatMap((v) => (v.type ? [[v.name, synthetic(v, lengths, next)] as const] : [])));
+  const inputs = modelInputs(inputsOf(graph));
+  return Object.fromEntries(graph.inputs.flatMap((v) => (v.type ? [[v.name, synthetic(v, inputs, lengths, next)] as const] : [])));
 }
 
-function synthetic(v: Value, lengths: Lengths, next: () => number): HostTensor {
+function synthetic(v: Value, inputs: ModelInputs, lengths: Lengths, next: () => number): HostTensor {
   const { dtype } = v.type!;
   const shape = (v.type!.shape ?? []).map((d, axis) => extentFor(d, axis, lengths));
   const count = sizeOf(shape);
+  const role = roleOf({ name: v.name, ...v.type! }, inputs);
   const rows = rowsIndexedBy(v);
   const integer = (i: number): number => {
+    if (role === 'positions') return lengths.past + (i % (shape.at(-1) ?? 1));
     if (rows !== null) return (i * 7919 + 3) % rows;
-    if (v.name.includes('mask')) return 1;
-    return v.name === 'position_ids' ? lengths.past + (i % (shape.at(-1) ?? 1)) : 0;
+    return role === 'mask' || v.name.includes('mask') ? 1 : 0;
   };
   switch (dtype) {
     case 'i64':
@@ -71,7 +82,7 @@ function synthetic(v: Value, lengths: Lengths, next: () => number): HostTensor {
     case 'f16':
       return { dtype, shape, data: new Uint16Array(count).fill(0x3800) };
     default:
-      return { dtype, shape, data: new Uint8Array(count).fill(1) };
+      return { dtype, shape, data: new Uint8Array(count).fill(role === 'cache-branch' && lengths.past === 0 ? 0 : 1) };
   }
 }
 

@@ -1,16 +1,16 @@
-import type { Graph } from '../ir/index.ts';
-import { loadSamples, type Sample } from './data/samples.ts';
+import { QcError, type Graph } from '../ir/index.ts';
+import { loadSamples, modelInputs, type InputNames, type Sample } from './data/samples.ts';
 import { loadTokenizer } from './data/tokenizer.ts';
-import { defaults } from './defaults.ts';
-import { inputsOf, vocabularyOf } from './model.ts';
+import { checkFeedable, inputsOf, vocabularyOf } from './model.ts';
+import { positionsOf } from './positions.ts';
 
 /** Where samples come from. */
-export interface DataOptions {
+export interface DataOptions extends InputNames {
   /** `.txt`, `.jsonl` or `.npz`. */
   readonly files: readonly string[];
   /** Path of a `tokenizer.json`; needed for text. */
   readonly tokenizer?: string | undefined;
-  /** Tokens of a window of text; 256 by default. */
+  /** Tokens of a sample; by default what the model is fixed to, or else 256 or as many as it has positions for. */
   readonly seq?: number | undefined;
   /** How many samples; a compile takes 32 by default, an evaluation all. */
   readonly samples?: number | undefined;
@@ -21,14 +21,33 @@ export interface DataOptions {
 
 /** The samples that options name, fitted to a graph's inputs. */
 export async function samplesFor(graph: Graph, data: DataOptions): Promise<readonly Sample[]> {
+  checkFeedable(graph);
+  const inputs = modelInputs(inputsOf(graph), data);
   return loadSamples({
     files: data.files,
     tokenizer: data.tokenizer === undefined ? null : await loadTokenizer(data.tokenizer),
-    seq: data.seq ?? defaults.seq,
+    ...(data.seq === undefined ? {} : { seq: data.seq }),
     ...(data.samples === undefined ? {} : { samples: data.samples }),
     ...(data.seed === undefined ? {} : { seed: data.seed }),
     addSpecialTokens: data.addSpecialTokens ?? false,
-    inputs: inputsOf(graph),
-    vocabulary: vocabularyOf(graph),
+    inputs,
+    vocabulary: vocabularyOf(graph, inputs.tokens),
+    positions: positionsOf(graph, inputs),
   });
 }
+
+/** The input that marks padding: the one that the user names, or else the usual one; null when the model has none. */
+export const maskOf = (graph: Graph, names: InputNames = {}): string | null => modelInputs(inputsOf(graph), names).mask?.name ?? null;
+
+/** Runs a model on data for the first time. What ONNX Runtime refuses then may be the length of the sample, and the error says so. */
+export async function firstRun<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (error instanceof QcError && error.code === 'QC5001')
+      throw new QcError(error.diagnostics.map((d) => ({ ...d, hint: d.hint ?? longSample })));
+    throw error;
+  }
+}
+
+const longSample = 'if the model has fewer positions than the sample has tokens, lower --seq';

@@ -41,7 +41,7 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
   if (!samples || samples.length === 0) return fail('QC2101', 'activation ranges are needed, and there is no calibration data');
   inferTypes(graph);
   const slicing = budget === undefined ? {} : { budget };
-  const mask = graph.inputs.find((v) => v.name === 'attention_mask') ?? null;
+  const mask = graph.inputs.find((v) => v.name === ctx.services.mask) ?? null;
   const seen = await look(graph, samples[0]!, ctx, slicing);
   const statistics = new Map<string, Statistics>();
   await sweep(graph, samples, ctx, {
@@ -70,7 +70,7 @@ async function look(
   slicing: { readonly budget?: number },
 ): Promise<ReadonlyMap<string, Seen>> {
   const seen = new Map<string, Seen>();
-  const masked = sizeOf(sample['attention_mask']?.shape ?? [0]);
+  const masked = sizeOf(sample[ctx.services.mask ?? '']?.shape ?? [0]);
   await sweep(graph, [sample], ctx, {
     ...slicing,
     augment: addShapes,

@@ -12,6 +12,8 @@ export interface Services {
   readonly spool: () => Spool;
   /** Calibration samples; null when the user gave none. */
   readonly samples: readonly Feeds[] | null;
+  /** The input of the graph that marks padding with 0; null when it has none. */
+  readonly mask: string | null;
   /** Saved statistics by site; null when the user gave none. */
   readonly statistics: ReadonlyMap<string, Statistics> | null;
 }

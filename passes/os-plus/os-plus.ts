@@ -174,7 +174,7 @@ async function samplesOf(t: Target, { batch }: Settings, spool: Spool, ctx: Pass
     Array.from({ length: count }, async (_, s) => {
       const values = await spool.get(`${t.site.key} ${s}`);
       const x = values[t.site.x.name]!;
-      const tokens = tokenWeights(x, ctx.services.samples![s]!['attention_mask']);
+      const tokens = tokenWeights(x, ctx.services.samples![s]![ctx.services.mask ?? '']);
       const feeds = { ...values, [names.x]: x, ...(tokens ? { [names.tokens]: tokens } : {}) };
       return { feeds, tokens: tokens ? (tokens.data as Float32Array).reduce((a, b) => a + b, 0) : sizeOf(x.shape.slice(0, -1)) };
     }),

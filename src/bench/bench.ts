@@ -68,8 +68,8 @@ interface Subject {
 
 /** Measures models: memory and loading each in a process of its own, then time in turns, so that a busy machine slows all of them. */
 export async function bench(options: BenchOptions): Promise<readonly ModelFigures[]> {
-  const subjects = options.models.map((path): Subject => {
-    const graph = readModel(path);
+  const models = options.models.map((path) => ({ path, graph: readModel(path) }));
+  const subjects = models.map(({ path, graph }): Subject => {
     return { path, graph, inputs: options.seq.map((sequence) => benchInput(graph, { sequence, past: options.past })) };
   });
   const progress = counter(options, subjects.length * (1 + options.seq.length * (warmUps + options.runs + (options.profile ? 1 : 0))));

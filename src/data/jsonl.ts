@@ -1,8 +1,11 @@
 import { fail, type Location } from '../../ir/diagnostics.ts';
 import { sizeOf, type Dim } from '../../ir/types.ts';
 import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
-import { arrayType, checkNames, fit, type ModelInput } from './fit.ts';
+import { arrayType, fit } from './fit.ts';
 import { fromNumbers } from './host-arrays.ts';
+import { pastIn } from './implied.ts';
+import { checkNames, requireTokens, roleOf, type ModelInput, type ModelInputs } from './inputs.ts';
+import { batchOf, checkPositions, sampleLength, shorterSeq, tokensIn } from './length.ts';
 import { atLine, type LineLocation, messageOf, readText } from './read-file.ts';
 import type { SampleOptions, Source } from './source.ts';
 import { checkTokens, tokenizerFor } from './tokens.ts';
@@ -11,20 +14,28 @@ import { checkTokens, tokenizerFor } from './tokens.ts';
 export async function jsonlSource(file: string, options: SampleOptions): Promise<Source> {
   const lines = (await readText(file)).split('\n').map((text, i) => ({ text, number: i + 1 }));
   const filled = lines.filter((line) => line.text.trim() !== '');
+  const seq = sampleLength(options);
   return {
-    samples: filled.map((line) => () => sampleOf(line.text, atLine(file, line.number), options)),
-    summary: `${file}: ${filled.length} lines`,
+    samples: filled.map((line) => () => sampleOf(line.text, atLine(file, line.number), { ...options, seq })),
+    summary: `${file}: ${filled.length} ${filled.length === 1 ? 'line, which is one sample' : 'lines, one sample each'}`,
+    seqFor: null,
   };
 }
 
-function sampleOf(line: string, at: LineLocation, options: SampleOptions): Feeds {
-  const record = parsed(line, at);
-  const arrays = isTextLine(record, options) ? encoded(record, at, options) : listed(record, at, options);
-  if (arrays['input_ids']) checkTokens(numbersOf(arrays['input_ids']), options.vocabulary, at);
-  return fit(arrays, options.inputs, at);
+interface LineOptions extends SampleOptions {
+  readonly seq: number;
 }
 
-const numbersOf = (tensor: HostTensor): ArrayLike<number | bigint> => tensor.data;
+function sampleOf(line: string, at: LineLocation, options: LineOptions): Feeds {
+  const record = parsed(line, at);
+  const arrays = isTextLine(record, options) ? encoded(record, at, options) : listed(record, at, options);
+  const { tokens } = options.inputs;
+  const ids = tokens && arrays[tokens.name];
+  if (ids) checkTokens(ids.data, options.vocabulary, at);
+  const sample = fit(arrays, options.inputs, at);
+  checkPositions(tokensIn(sample, options.inputs), options.positions ?? null, shorterSeq, at);
+  return sample;
+}
 
 function parsed(line: string, at: LineLocation): object {
   let value: unknown;
@@ -40,18 +51,23 @@ function parsed(line: string, at: LineLocation): object {
 }
 
 const isTextLine = (record: object, { inputs }: SampleOptions): record is { readonly text: unknown } =>
-  'text' in record && !inputs.some(({ name }) => name === 'text');
+  'text' in record && !inputs.all.some(({ name }) => name === 'text');
 
 /** Other fields of a line of text describe it (`url`, `timestamp`) and are skipped, unless they are inputs. */
-function encoded(record: { readonly text: unknown }, at: Location, options: SampleOptions): Feeds {
-  const both = options.inputs.find(({ name }) => name in record);
+function encoded(record: { readonly text: unknown }, at: Location, options: LineOptions): Feeds {
+  const both = options.inputs.all.find(({ name }) => name in record);
   if (both) fail('QC2105', `a line has "text" or arrays, not both: "${both.name}"`, at);
   const { text } = record;
   if (typeof text !== 'string') return fail('QC2105', '"text" is a string', at);
+  const tokens = requireTokens(options.inputs, at);
+  if (batchOf(tokens) > 1)
+    fail('QC2103', `a line of text is one sequence, and the model takes ${batchOf(tokens)} at a time`, at, {
+      hint: `give the text as .txt, or lines in which "${tokens.name}" has ${batchOf(tokens)} lists`,
+    });
   const ids = tokenizerFor(options, at).encode(text, { addSpecialTokens: options.addSpecialTokens ?? false });
   if (ids.length === 0) fail('QC2105', 'the text has no tokens', at);
   const data = Int32Array.from(ids.slice(0, options.seq));
-  return { input_ids: { dtype: 'i32', shape: [1, data.length], data } };
+  return { [tokens.name]: { dtype: 'i32', shape: [1, data.length], data } };
 }
 
 interface Listed {
@@ -59,36 +75,52 @@ interface Listed {
   readonly numbers: readonly number[];
 }
 
-function listed(record: object, at: Location, { inputs, seq }: SampleOptions): Feeds {
-  checkNames(Object.keys(record), inputs, at);
-  const lists = new Map(Object.entries(record).map(([name, value]) => [name, rowOf(name, listOf(name, value, at), at)]));
-  const length = lists.get('input_ids')?.numbers.length;
-  const used = inputs.filter(({ name }) => lists.has(name));
-  const arrays = used.map((input): [string, HostTensor] => {
-    const list = lists.get(input.name)!;
-    const cut = perToken.has(input.name) && list.shape.length === 1 ? cutTo(seq, input.name, list, length, at) : list;
-    return [input.name, arrayOf(input, cut, at)];
-  });
-  return Object.fromEntries(arrays);
+function listed(record: object, at: Location, { inputs, seq }: LineOptions): Feeds {
+  checkNames(Object.keys(record), inputs.all, at);
+  const used = inputs.all.filter(({ name }) => name in record);
+  const lists = new Map(Object.entries(record).map(([name, value]) => [name, listOf(name, value, at)]));
+  const others = used.filter((input) => !isPerToken(input, inputs)).map((input) => arrayOf(input, lists.get(input.name)!, at));
+  const past = pastIn(Object.fromEntries(others), inputs);
+  const { tokens } = inputs;
+  const ids = tokens && lists.has(tokens.name) ? rowOf(lists.get(tokens.name)!) : null;
+  if (tokens && ids) checkRows(tokens, ids, at);
+  const rows = used
+    .filter((input) => isPerToken(input, inputs))
+    .map((input) => {
+      const row = rowOf(lists.get(input.name)!);
+      const before = roleOf(input, inputs) === 'mask' ? past : 0;
+      if (tokens && ids) checkCount(input.name, row, tokens.name, before + ids.shape.at(-1)!, at);
+      return arrayOf(input, cutTo(before + seq, row), at);
+    });
+  return Object.fromEntries([...others, ...rows]);
 }
 
-/** Inputs with one number for each token. */
-const perToken: ReadonlySet<string> = new Set(['input_ids', 'attention_mask', 'token_type_ids', 'position_ids']);
+/** Whether an input has one number for each token. */
+function isPerToken(input: ModelInput, inputs: ModelInputs): boolean {
+  const role = roleOf(input, inputs);
+  return role === 'tokens' || role === 'mask' || role === 'token-types' || role === 'positions';
+}
 
 /** `[[1, 2, 3]]` is the same row as `[1, 2, 3]`. */
-function rowOf(name: string, list: Listed, at: Location): Listed {
-  if (!perToken.has(name)) return list;
-  const row = list.shape.length === 2 && list.shape[0] === 1 ? { ...list, shape: list.shape.slice(1) } : list;
-  if (name === 'input_ids' && (row.shape.length !== 1 || row.numbers.length === 0))
-    fail('QC2105', `"input_ids" is a list of at least one token, found the shape [${list.shape.join(',')}]`, at);
-  return row;
+const rowOf = (list: Listed): Listed => (list.shape.length === 2 && list.shape[0] === 1 ? { ...list, shape: list.shape.slice(1) } : list);
+
+function checkRows(tokens: ModelInput, { shape }: Listed, at: Location): void {
+  const batch = batchOf(tokens);
+  const fits = shape.length === (batch === 1 ? 1 : 2) && shape.at(-1)! > 0 && (batch === 1 || shape[0] === batch);
+  const wanted = batch === 1 ? 'a list of at least one token' : `${batch} lists of equal length, of at least one token`;
+  if (!fits) fail('QC2105', `"${tokens.name}" is ${wanted}, found the shape [${shape.join(',')}]`, at);
 }
 
-function cutTo(seq: number, name: string, list: Listed, length: number | undefined, at: Location): Listed {
-  const count = list.numbers.length;
-  if (length !== undefined && count !== length) fail('QC2105', `"${name}" has ${count} numbers, "input_ids" ${length}`, at);
-  const numbers = list.numbers.slice(0, seq);
-  return { shape: [numbers.length], numbers };
+function checkCount(name: string, { shape }: Listed, tokens: string, wanted: number, at: Location): void {
+  const count = shape.at(-1) ?? 1;
+  if (count !== wanted) fail('QC2105', `"${name}" has ${count} numbers for each sequence, "${tokens}" needs ${wanted}`, at);
+}
+
+/** At most `extent` numbers of each row. */
+function cutTo(extent: number, { shape, numbers }: Listed): Listed {
+  const count = shape.at(-1) ?? 0;
+  if (count <= extent) return { shape, numbers };
+  return { shape: [...shape.slice(0, -1), extent], numbers: numbers.filter((_, i) => i % count < extent) };
 }
 
 function listOf(name: string, value: unknown, at: Location): Listed {
@@ -111,10 +143,10 @@ function gather(value: unknown, numbers: number[]): readonly number[] | null {
   return [items.length, ...first];
 }
 
-function arrayOf(input: ModelInput, { shape, numbers }: Listed, at: Location): HostTensor {
+function arrayOf(input: ModelInput, { shape, numbers }: Listed, at: Location): readonly [string, HostTensor] {
   const dtype = arrayType(input, at);
   const data = fromNumbers(dtype, numbers) ?? fail('QC2103', `"${input.name}" is ${dtype} in the model, and its numbers do not fit`, at);
-  return { dtype, shape: batched(shape, input.shape), data };
+  return [input.name, { dtype, shape: batched(shape, input.shape), data }];
 }
 
 /** The shape with the batch axis of the model; a flat list takes the shape that the model leaves open in one place at most. */

@@ -2,28 +2,37 @@ import { crc32 } from 'node:zlib';
 import { openPromise, type Entry, type ZipFile } from 'yauzl';
 import { fail, QcError, type Location } from '../../ir/diagnostics.ts';
 import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
-import { checkNames, fit, type ModelInput } from './fit.ts';
+import { fit } from './fit.ts';
+import { checkNames, type ModelInput } from './inputs.ts';
+import { checkPositions, shorterArrays, tokensIn } from './length.ts';
 import { parseNpy } from './npy.ts';
 import { inData, messageOf, unreadable } from './read-file.ts';
 import type { SampleOptions, Source } from './source.ts';
 import { checkTokens } from './tokens.ts';
 
 /** Arrays by input name, whose first axis counts the samples. A model with a fixed batch gets samples of that batch. */
-export async function npzSource(file: string, { inputs, vocabulary }: SampleOptions): Promise<Source> {
+export async function npzSource(file: string, { inputs, vocabulary, positions = null }: SampleOptions): Promise<Source> {
   const arrays = await readNpz(file);
-  checkNames([...arrays.keys()], inputs, inData(file));
-  const used = inputs.filter(({ name }) => arrays.has(name));
+  checkNames([...arrays.keys()], inputs.all, inData(file));
+  const used = inputs.all.filter(({ name }) => arrays.has(name));
   const counts = used.map((input) => countOf(input, arrays.get(input.name)!, inData(file, input.name)));
   const count = counts[0] ?? fail('QC2105', 'the file has no arrays', inData(file));
   if (counts.some((n) => n !== count))
     fail('QC2103', 'the arrays have different numbers of samples', inData(file), {
       notes: used.map(({ name }, i) => `${name}: ${counts[i]}`),
     });
-  const ids = arrays.get('input_ids');
-  if (ids) checkTokens(ids.data, vocabulary, inData(file, 'input_ids'));
+  const { tokens } = inputs;
+  const ids = tokens && arrays.get(tokens.name);
+  if (ids) checkTokens(ids.data, vocabulary, inData(file, tokens.name));
+  const sample = (i: number): Feeds => {
+    const fitted = fit(sampleAt(i, count, arrays), inputs, inData(file));
+    checkPositions(tokensIn(fitted, inputs), positions, shorterArrays, inData(file));
+    return fitted;
+  };
   return {
-    samples: Array.from({ length: count }, (_, i) => () => fit(sampleAt(i, count, arrays), inputs, inData(file))),
-    summary: `${file}: ${count} samples`,
+    samples: Array.from({ length: count }, (_, i) => () => sample(i)),
+    summary: `${file}: ${count} ${count === 1 ? 'sample' : 'samples'}, as long as the arrays are`,
+    seqFor: null,
   };
 }
 

@@ -7,20 +7,17 @@ import { inData } from './read-file.ts';
 import type { Sample, SampleOptions, Source } from './source.ts';
 import { textSource } from './text.ts';
 
-export type { ModelInput } from './fit.ts';
-
+export { modelInputs, type InputNames, type ModelInput, type ModelInputs } from './inputs.ts';
 export type { Sample, SampleOptions } from './source.ts';
 
 /** The samples in `files`, ready to feed. Fails rather than give fewer than asked for. */
 export async function loadSamples(options: SampleOptions): Promise<readonly Sample[]> {
   checkCounts(options);
+  if (options.inputs.all.length === 0) fail('QC2103', 'the model has no inputs, so there is nothing that data could go into');
   const sources = await sourcesOf(options);
   const all = sources.flatMap((source) => source.samples);
   const wanted = options.samples ?? Math.max(all.length, 1);
-  if (all.length < wanted)
-    fail('QC2106', `too few samples of ${options.seq} tokens: ${wanted} needed, ${all.length} found`, undefined, {
-      notes: sources.map((source) => source.summary),
-    });
+  if (all.length < wanted) tooFew(sources, all.length, wanted, options);
   return choose(all.length, wanted, options.seed).map((i) => all[i]!());
 }
 
@@ -28,6 +25,17 @@ function checkCounts({ seq, samples }: SampleOptions): void {
   for (const [name, value] of Object.entries({ seq, samples }))
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
       fail('QC2003', `${name} is a positive whole number, found ${value}`);
+}
+
+function tooFew(sources: readonly Source[], found: number, wanted: number, { inputs }: SampleOptions): never {
+  const others = sources.reduce((n, s) => n + (s.seqFor ? 0 : s.samples.length), 0);
+  const isFixed = typeof inputs.tokens?.shape?.[1] === 'number';
+  const seq = (!isFixed && sources.find((s) => s.seqFor)?.seqFor?.(wanted - others)) || null;
+  const less = [...(seq === null ? [] : [`lower --seq to ${seq}`]), ...(found === 0 ? [] : [`lower the number of samples to ${found}`])];
+  return fail('QC2106', `too few samples: ${wanted} needed, ${found} found`, undefined, {
+    notes: sources.map((source) => source.summary),
+    hint: ['give more data', ...less].join(', or '),
+  });
 }
 
 async function sourcesOf(options: SampleOptions): Promise<readonly Source[]> {

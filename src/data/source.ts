@@ -1,5 +1,5 @@
 import type { Feeds } from '../../passes/infra/executor.ts';
-import type { ModelInput } from './fit.ts';
+import type { ModelInputs } from './inputs.ts';
 import type { TextTokenizer } from './tokenizer.ts';
 
 /** Arrays by input name for one run of the model, of batch 1 unless the model's own batch is fixed otherwise. */
@@ -11,20 +11,23 @@ export interface SampleOptions {
   /** Needed for text only. */
   readonly tokenizer?: TextTokenizer | null;
   /** Tokens of a sample: windows of text have exactly so many, lines of `.jsonl` at most; arrays of `.npz` stay as they are. */
-  readonly seq: number;
+  readonly seq?: number | undefined;
   /** How many samples are wanted; all of them by default. */
   readonly samples?: number;
   /** Chooses the samples at random; without it they are the first ones. */
   readonly seed?: number;
   readonly addSpecialTokens?: boolean;
-  /** The inputs of the model's graph. */
-  readonly inputs: readonly ModelInput[];
+  readonly inputs: ModelInputs;
   /** The rows of the embedding table, if known. */
   readonly vocabulary?: number | null;
+  /** Tokens of the longest sequence that the model has positions for, if known. */
+  readonly positions?: number | null;
 }
 
 /** What one kind of file gives: samples that are made when chosen, and a line on how many there are. */
 export interface Source {
   readonly samples: readonly (() => Sample)[];
   readonly summary: string;
+  /** The tokens of a sample with which a text would give so many samples; null for files whose samples have their own length. */
+  readonly seqFor: ((samples: number) => number) | null;
 }

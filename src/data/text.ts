@@ -1,24 +1,34 @@
 import { fit } from './fit.ts';
+import { requireTokens } from './inputs.ts';
+import { batchOf, checkPositions, sampleLength, shorterSeq } from './length.ts';
 import { inData, readText } from './read-file.ts';
 import type { SampleOptions, Source } from './source.ts';
 import { checkTokens, tokenizerFor } from './tokens.ts';
 
 /** Windows of `seq` tokens, one after the other through all the texts; what is left at the end is dropped. */
 export async function textSource(files: readonly string[], options: SampleOptions): Promise<Source> {
+  const at = inData(files.join(' '));
+  const tokens = requireTokens(options.inputs, at);
+  const [seq, batch] = [sampleLength(options), batchOf(tokens)];
+  checkPositions(seq, options.positions ?? null, shorterSeq, at);
   const parts: Int32Array[] = [];
   for (const file of files) parts.push(await tokensOf(file, options));
   const ids = joined(parts);
-  const { seq, inputs } = options;
-  const windows = Math.floor(ids.length / seq);
-  const at = inData(files.join(' '));
+  const size = seq * batch;
   return {
-    samples: Array.from({ length: windows }, (_, i) => () => {
-      const data = ids.subarray(i * seq, (i + 1) * seq);
-      return fit({ input_ids: { dtype: 'i32', shape: [1, seq], data } }, inputs, at);
+    samples: Array.from({ length: Math.floor(ids.length / size) }, (_, i) => () => {
+      const data = ids.subarray(i * size, (i + 1) * size);
+      return fit({ [tokens.name]: { dtype: 'i32', shape: [batch, seq], data } }, options.inputs, at);
     }),
-    summary: `${files.join(' ')}: ${ids.length} tokens, ${windows} windows of ${seq}`,
+    summary: `${files.join(' ')}: ${ids.length} tokens, ${windowsText(Math.floor(ids.length / seq), seq)}${batchText(batch)}`,
+    seqFor: (samples) => Math.floor(ids.length / (samples * batch)),
   };
 }
+
+const windowsText = (count: number, seq: number): string =>
+  count === 0 ? `less than one window of ${seq}` : `${count} ${count === 1 ? 'window' : 'windows'} of ${seq}`;
+
+const batchText = (batch: number): string => (batch === 1 ? '' : `; the model takes ${batch} windows at a time`);
 
 async function tokensOf(file: string, options: SampleOptions): Promise<Int32Array> {
   const at = inData(file);

@@ -1,12 +1,13 @@
 import { readModel } from '../../codegen/index.ts';
 import { fail, type Graph } from '../../ir/index.ts';
 import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
-import { vocabularyOf } from '../model.ts';
+import { modelInputs, type ModelInput } from '../data/inputs.ts';
+import { checkFeedable, inputsOf, vocabularyOf } from '../model.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
-import { samplesFor, type DataOptions } from '../samples.ts';
+import { firstRun, samplesFor, type DataOptions } from '../samples.ts';
 import { Divergence } from './divergence.ts';
-import { nextTokenLoss } from './perplexity.ts';
+import { nextTokenLoss, predictedIn } from './perplexity.ts';
 import { siteErrors, type SiteError } from './site-errors.ts';
 import { Noise } from './noise.ts';
 
@@ -64,21 +65,24 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const graph = readModel(options.model);
   const float = options.against === undefined ? null : readModel(options.against);
   if (float) checkInputs(graph, float);
+  checkFeedable(graph);
   const executor = executorFor(options);
   try {
     const model = await executor.openFile(options.model);
-    const logits = logitsName(model, vocabularyOf(graph) ?? (float && vocabularyOf(float)));
-    if (logits === null && !float) noLogits(model);
+    const { tokens } = modelInputs(inputsOf(graph), options.data);
+    const logits = tokens && logitsName(model, vocabularyOf(graph, tokens) ?? (float && vocabularyOf(float, tokens)));
+    if (logits === null && !float) noLogits(model, tokens);
     const windows = await samplesFor(graph, options.data);
     const reference = options.against === undefined ? null : await executor.openFile(options.against);
-    const seen = new Seen(logits);
+    const seen = new Seen(tokens, logits);
     for (const [i, feeds] of windows.entries()) {
       options.signal?.throwIfAborted();
-      seen.take(feeds, await model.run(feeds), reference && (await reference.run(feeds)));
+      const outputs = i === 0 ? await firstRun(() => model.run(feeds)) : await model.run(feeds);
+      seen.take(feeds, outputs, reference && (await reference.run(feeds)));
       options.onProgress?.(i + 1, windows.length, 'windows');
     }
     await closeAll([model, reference]);
-    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, executor }));
+    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, tokens, executor }));
     const against = sites && reference ? { against: { ...seen.comparison(), kernels: reference.kernels, sites } } : {};
     return { ...seen.own(), windows: windows.length, kernels: model.kernels, ...against };
   } finally {
@@ -103,16 +107,20 @@ function checkInputs(graph: Graph, float: Graph): void {
   if (a !== b) fail('QC2103', 'the two models have different inputs', undefined, { notes: [`the model: ${a}`, `the float model: ${b}`] });
 }
 
-function noLogits(model: OrtProgram): never {
-  return fail('QC2103', 'perplexity needs input_ids and logits [batch, seq, vocabulary], which this model does not have', undefined, {
-    notes: [`inputs: ${model.inputs.map((p) => p.name).join(', ')}; outputs: ${model.outputs.map((p) => p.name).join(', ')}`],
-    hint: 'compare it with its float original: --against FLOAT.onnx',
-  });
+function noLogits(model: OrtProgram, tokens: ModelInput | null): never {
+  return fail(
+    'QC2103',
+    'perplexity needs an input for tokens and logits [batch, seq, vocabulary], which this model does not have',
+    undefined,
+    {
+      notes: [`inputs: ${model.inputs.map((p) => p.name).join(', ')}; outputs: ${model.outputs.map((p) => p.name).join(', ')}`],
+      hint: `${tokens ? '' : 'name the input that takes tokens with --input, or '}compare it with its float original: --against FLOAT.onnx`,
+    },
+  );
 }
 
 /** The output that holds logits: the one of that name, or one with an element for each word of the vocabulary. */
-function logitsName({ inputs, outputs }: OrtProgram, vocabulary: number | null): string | null {
-  if (!inputs.some((p) => p.name === 'input_ids')) return null;
+function logitsName({ outputs }: OrtProgram, vocabulary: number | null): string | null {
   const candidates = outputs.filter((p) => p.dtype === 'f32' && (p.shape === null || p.shape.length === 3));
   const named = candidates.find((p) => p.name === 'logits');
   const fitting = vocabulary === null ? undefined : candidates.find((p) => p.shape?.at(-1) === vocabulary);
@@ -121,6 +129,7 @@ function logitsName({ inputs, outputs }: OrtProgram, vocabulary: number | null):
 
 /** The sums over windows. */
 class Seen {
+  readonly #input: ModelInput | null;
   readonly #logits: string | null;
   readonly #divergence = new Divergence();
   readonly #outputs = new Map<string, Noise>();
@@ -128,14 +137,15 @@ class Seen {
   #tokens = 0;
   #loss = 0;
   #floatLoss = 0;
-  constructor(logits: string | null) {
+  constructor(input: ModelInput | null, logits: string | null) {
+    this.#input = input;
     this.#logits = logits;
   }
   take(feeds: Feeds, model: Feeds, float: Feeds | null): void {
     this.#windows++;
-    if (this.#logits === null) return this.#takeOutputs(model, float ?? {});
-    const ids = feeds['input_ids']!;
-    const count = ids.data.length - 1;
+    if (this.#input === null || this.#logits === null) return this.#takeOutputs(model, float ?? {});
+    const ids = feeds[this.#input.name]!;
+    const count = predictedIn(ids);
     const logits = this.#logitsIn(model);
     this.#tokens += count;
     this.#loss += nextTokenLoss(logits, ids) / count;

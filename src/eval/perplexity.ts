@@ -1,5 +1,7 @@
 import { fail } from '../../ir/index.ts';
+import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
+import { modelInputs } from '../data/inputs.ts';
 
 export interface Perplexity {
   /** exp of the mean over windows of the mean next-token loss. */
@@ -24,9 +26,9 @@ export async function perplexity(
   let sum = 0;
   let tokens = 0;
   for (const [i, feeds] of windows.entries()) {
-    const ids = feeds['input_ids'] ?? fail('QC2103', 'perplexity needs a model with input_ids');
+    const ids = idsIn(feeds);
     const logits = logitsOf(await program.run(feeds));
-    const count = ids.data.length - 1;
+    const count = predictedIn(ids);
     sum += nextTokenLoss(logits, ids) / count;
     tokens += count;
     onWindow(i + 1);
@@ -34,12 +36,24 @@ export async function perplexity(
   return { perplexity: Math.exp(sum / windows.length), tokens, windows: windows.length };
 }
 
-/** The sum over a window's tokens, but the first, of -log p(token | tokens before it). */
+/** The arrays of a sample tell which of them holds the tokens as well as the inputs of the model do. */
+function idsIn(feeds: Feeds): HostTensor {
+  const { tokens } = modelInputs(Object.entries(feeds).map(([name, { dtype, shape }]) => ({ name, dtype, shape })));
+  return (tokens && feeds[tokens.name]) ?? fail('QC2103', 'perplexity needs a model with an input for tokens');
+}
+
+/** Tokens that a sample predicts: all of every sequence but the first. */
+export const predictedIn = ({ shape }: HostTensor): number =>
+  sizeOf(shape.slice(0, -1)) * (shape.at(-1)! - 1) || fail('QC2106', 'a sequence of one token predicts none: perplexity needs two');
+
+/** The sum over the tokens of every sequence, but the first, of -log p(token | tokens before it). */
 export function nextTokenLoss(logits: HostTensor, ids: HostTensor): number {
   const vocabulary = logits.shape.at(-1)!;
   const data = logits.data as Float32Array;
+  const length = ids.shape.at(-1)!;
   let loss = 0;
   for (let t = 0; t + 1 < ids.data.length; t++) {
+    if ((t + 1) % length === 0) continue;
     const row = data.subarray(t * vocabulary, (t + 1) * vocabulary);
     loss += logSumExp(row) - row[Number(ids.data[t + 1])]!;
   }

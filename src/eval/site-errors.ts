@@ -14,6 +14,7 @@ import {
 import { floatsFromHalf } from '../../ir/float16.ts';
 import { linearsOf, PassManager, passes, type Executor, type Feeds, type HostTensor, type Services } from '../../passes/index.ts';
 import { fail } from '../../ir/diagnostics.ts';
+import type { ModelInput } from '../data/inputs.ts';
 import { Noise } from './noise.ts';
 
 /** The quantization error of a value inside a model. */
@@ -24,6 +25,8 @@ export interface SiteError {
 }
 
 export interface SiteSettings {
+  /** The input that takes tokens. */
+  readonly tokens: ModelInput | null;
   readonly executor: Executor;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
@@ -45,7 +48,7 @@ export async function siteErrors(
   const raised = await raise(float);
   const there = resultsOf(model);
   const wanted = comparable(raised, model).filter((v) => there.has(v.name));
-  const chunks = chunked(wanted, tokensIn(windows));
+  const chunks = chunked(wanted, mostTokens(windows, settings.tokens));
   const errors: SiteError[] = [];
   for (const [i, chunk] of chunks.entries()) {
     errors.push(...(await compareChunk(exposing(raised, chunk), exposing(model, chunk), windows, settings)));
@@ -82,7 +85,7 @@ async function raise(graph: Graph): Promise<Graph> {
   const copy = cloneGraph(graph);
   upgradeOpset(copy);
   const refuse = (): never => fail('QC9001', 'raising runs nothing');
-  const services: Services = { executor: { load: refuse }, spool: refuse, samples: null, statistics: null };
+  const services: Services = { executor: { load: refuse }, spool: refuse, samples: null, mask: null, statistics: null };
   await new PassManager(passes).plan('raise').run(copy, { services, contract: null });
   return copy;
 }
@@ -149,7 +152,9 @@ function exposing(graph: Graph, wanted: readonly Value[]): Graph {
   return copy;
 }
 
-const tokensIn = (windows: readonly Feeds[]): number => Math.max(1, ...windows.map((w) => w['input_ids']?.data.length ?? 256));
+/** Tokens of the longest window; a guess for a model without tokens. */
+const mostTokens = (windows: readonly Feeds[], tokens: ModelInput | null): number =>
+  Math.max(1, ...windows.map((w) => w[tokens?.name ?? '']?.data.length ?? 256));
 
 function chunked(values: readonly Value[], tokens: number): readonly (readonly Value[])[] {
   const chunks: Value[][] = [];

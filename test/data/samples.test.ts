@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import type { DiagnosticCode } from '../../ir/codes.ts';
 import type { DType } from '../../ir/types.ts';
-import { loadSamples, type ModelInput, type Sample, type SampleOptions } from '../../src/data/samples.ts';
+import { loadSamples, modelInputs, type InputNames, type ModelInput, type Sample, type SampleOptions } from '../../src/data/samples.ts';
 import type { TextTokenizer } from '../../src/data/tokenizer.ts';
 import { npy, scratch, zip } from './arrays.ts';
 
@@ -17,8 +17,12 @@ const input = (name: string, dtype: DType = 'i64', shape: ModelInput['shape'] = 
 const ids = [input('input_ids')];
 const idsAndMask = [...ids, input('attention_mask')];
 
-type Given = Partial<SampleOptions> & Pick<SampleOptions, 'files'>;
-const load = (options: Given): Promise<readonly Sample[]> => loadSamples({ seq: 4, tokenizer: characters, inputs: ids, ...options });
+interface Given extends Partial<Omit<SampleOptions, 'inputs'>>, InputNames {
+  readonly files: readonly string[];
+  readonly inputs?: readonly ModelInput[];
+}
+const load = async ({ input: tokens, mask, inputs = ids, ...options }: Given): Promise<readonly Sample[]> =>
+  loadSamples({ seq: 4, tokenizer: characters, inputs: modelInputs(inputs, { input: tokens, mask }), ...options });
 
 const numbers = (sample: Sample | undefined, name = 'input_ids'): number[] => Array.from(sample![name]!.data, Number);
 const texts = (samples: readonly Sample[]): string[] => samples.map((s) => String.fromCodePoint(...numbers(s)));
@@ -76,18 +80,38 @@ describe('text', () => {
     refused({ files: [first], vocabulary: 100 }, 'QC2104', /first\.txt: error QC2104: token 100 at position 3: .* has 100, ids 0 to 99/));
 
   test('fewer windows than asked for', () =>
-    refused({ files: [first, second], samples: 5 }, 'QC2106', /of 4 tokens: 5 needed, 4 found\n.*16 tokens, 4 windows of 4/));
+    refused(
+      { files: [first, second], samples: 5 },
+      'QC2106',
+      /too few samples: 5 needed, 4 found\n.*16 tokens, 4 windows of 4\n.*lower --seq to 3, or lower the number of samples to 4$/,
+    ));
 
-  test('no window at all', () => refused({ files: [first], seq: 7 }, 'QC2106', /of 7 tokens: 1 needed, 0 found/));
+  test('the --seq that the error names gives as many samples as are wanted', async () => {
+    expect(await load({ files: [first, second], samples: 5, seq: 3 })).toHaveLength(5);
+    const lines = folder.file('beside.jsonl', '{"input_ids": [1]}\n{"input_ids": [2]}');
+    await refused(
+      { files: [second, lines], samples: 5 },
+      'QC2106',
+      /5 needed, 4 found\n.*\n.*2 lines, one sample each\n.*lower --seq to 3,/,
+    );
+    expect(await load({ files: [second, lines], samples: 5, seq: 3 })).toHaveLength(5);
+  });
+
+  test('no window at all', () =>
+    refused({ files: [first], seq: 7 }, 'QC2106', /1 needed, 0 found\n.*6 tokens, less than one window of 7\n.*lower --seq to 6$/));
 
   test('an input that text cannot give', () =>
     refused({ files: [first], inputs: [...ids, input('pixels', 'f32', ['b', 3])] }, 'QC2103', /lacks input "pixels" .*, f32\[b,3\]/));
 
   test('a model that takes no tokens', () =>
-    refused({ files: [first], inputs: [input('x')] }, 'QC2103', /the model has no input "input_ids"/));
+    refused(
+      { files: [first], inputs: [input('x', 'f32')] },
+      'QC2110',
+      /first\.txt: error QC2110: .*the model has none\n.*x: f32\[batch,seq\]/,
+    ));
 
   test('windows of another length than the model is fixed to', () =>
-    refused({ files: [first], inputs: [input('input_ids', 'i64', [1, 8])] }, 'QC2103', /i64\[1,8\] in the model, i32\[1,4\] in/));
+    refused({ files: [first], inputs: [input('input_ids', 'i64', [1, 8])] }, 'QC2111', /exactly 8 tokens, not of 4\n.*--seq 8/));
 
   test('text that is not UTF-8', () =>
     refused({ files: [folder.file('latin1.txt', Buffer.from('one\ntwo\ncaf\xe9\n', 'latin1'))] }, 'QC2105', /latin1\.txt:3:1: .* UTF-8/));
@@ -177,7 +201,12 @@ describe('jsonl', () => {
     ['text without tokens', { text: '' }, 'QC2105', /no tokens/],
     ['text that is a number', { text: 3 }, 'QC2105', /"text" is a string/],
     ['text and ids', { text: 'a', input_ids: [1] }, 'QC2105', /not both: "input_ids"/],
-    ['a mask of another length', { input_ids: [1, 2], attention_mask: [1] }, 'QC2105', /"attention_mask" has 1 numbers, "input_ids" 2/],
+    [
+      'a mask of another length',
+      { input_ids: [1, 2], attention_mask: [1] },
+      'QC2105',
+      /"attention_mask" has 1 numbers for each sequence, "input_ids" needs 2/,
+    ],
     ['an unknown input', { input_ids: [1], inputs_ids: [1] }, 'QC2103', /no input "inputs_ids"\n.*of the model: input_ids, attention_mask/],
     ['a missing input', { attention_mask: [1] }, 'QC2103', /lacks input "input_ids"/],
     ['ids that are not whole', { input_ids: [1.5] }, 'QC2103', /"input_ids" is i64 in the model, and its numbers do not fit/],

@@ -31,6 +31,7 @@ async function run(graph: Graph, pipeline: string): Promise<RunReport> {
       throw new Error('nothing here spools');
     },
     samples: null,
+    mask: null,
     statistics: null,
   };
   try {

@@ -237,7 +237,7 @@ function orderAt(site: Site): readonly number[] {
 }
 
 const context = (samples: readonly Feeds[]) => ({
-  services: { executor: plain, spool: fileSpool, samples, statistics: null },
+  services: { executor: plain, spool: fileSpool, samples, mask: 'attention_mask', statistics: null },
   ledger: new Ledger(),
   signal: new AbortController().signal,
   report: () => {},

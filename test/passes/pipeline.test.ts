@@ -123,7 +123,13 @@ describe('options', () => {
       },
     });
     const run = async (pipeline: string): Promise<void> => {
-      const services = { executor: { load: () => Promise.reject(new Error('none')) }, spool: fileSpool, samples: null, statistics: null };
+      const services = {
+        executor: { load: () => Promise.reject(new Error('none')) },
+        spool: fileSpool,
+        samples: null,
+        mask: null,
+        statistics: null,
+      };
       await new PassManager([probe]).plan(pipeline).run(new Graph('g'), { services, contract: null });
     };
     return run('probe,probe{n=-4 x=2.5 on which=b word="two words"},probe{on=false}').then(() =>

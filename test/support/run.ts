@@ -33,7 +33,7 @@ export interface RunOptions {
 export function runPipeline(executor: Executor, graph: Graph, pipeline: string, options: RunOptions = {}): Promise<RunReport> {
   const manager = new PassManager([...passes, ...(options.more ?? [])]);
   return manager.plan(pipeline, options.facts ?? []).run(graph, {
-    services: { executor, spool: fileSpool, samples: options.samples ?? null, statistics: null },
+    services: { executor, spool: fileSpool, samples: options.samples ?? null, mask: 'attention_mask', statistics: null },
     contract: options.contract ?? null,
     afterPass: ({ name }, after) => options.afterPass?.(name, after),
   });

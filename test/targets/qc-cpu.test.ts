@@ -296,7 +296,11 @@ test('alignment is entered in the ledger with the channels that it moved, and no
     const ledger = new Ledger();
     const manager = new PassManager(passes);
     const plan = manager.plan(`raise,mark-sites{scheme=w8a8},observe,calibrate,rptq{r1=4 r4=4 align=${align}}`);
-    await plan.run(open(), { services: { executor: paths.bodies, spool: fileSpool, samples, statistics: null }, contract: null, ledger });
+    await plan.run(open(), {
+      services: { executor: paths.bodies, spool: fileSpool, samples, mask: null, statistics: null },
+      contract: null,
+      ledger,
+    });
     return ledger.entries.flatMap((e) => e.done).filter((what) => what.includes('in a wider one'));
   };
   expect(await lines(1)).toEqual([]);

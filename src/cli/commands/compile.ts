@@ -1,6 +1,6 @@
 import { Option, type Command } from '@commander-js/extra-typings';
 import { defaults } from '../../defaults.ts';
-import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
+import { dataHelp, joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
 /** `qc compile`. */
@@ -20,10 +20,12 @@ export function defineCompile(program: Command, run: Runner): void {
     .optionsGroup('Calibration:')
     .option('--calib <file...>', texts.calib)
     .option('--tokenizer <file>', texts.tokenizer)
-    .option('--seq <n>', texts.calibSeq, whole(1), defaults.seq)
+    .option('--seq <n>', texts.seq, whole(1))
     .option('--samples <n>', texts.samples, whole(1), defaults.samples)
     .option('--seed <n>', texts.seed, whole(0))
     .option('--add-special-tokens', texts.special)
+    .option('--input <name>', texts.input)
+    .option('--mask <name>', texts.mask)
     .option('--calibration <file>', texts.calibration)
     .option('--save-calibration <file>', 'save the ranges that calibration finds')
     .optionsGroup('Output:')
@@ -47,7 +49,7 @@ const externalData = new Option('--external-data <when>', 'put weights into a si
   .choices(['auto', 'always', 'never'] as const)
   .default('auto' as const);
 
-const help = `
+const help = `${dataHelp}
 Examples:
   $ qc compile model.onnx -p none --calib calib.txt --tokenizer tokenizer.json
   $ qc compile model.onnx -p rptq,os+ --scheme w4a8 --calib calib.txt --tokenizer tokenizer.json -o small.onnx

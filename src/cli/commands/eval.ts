@@ -1,6 +1,5 @@
 import type { Command } from '@commander-js/extra-typings';
-import { defaults } from '../../defaults.ts';
-import { number, texts, whole } from '../arguments.ts';
+import { dataHelp, number, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
 /** `qc eval`. */
@@ -11,11 +10,13 @@ export function defineEval(program: Command, run: Runner): void {
     .description('Measure perplexity; with --against also how far a model is from its float original.')
     .argument('<model>', 'ONNX model to measure')
     .optionsGroup('Data:')
-    .requiredOption('--data <file...>', 'text (.txt, needs --tokenizer), .jsonl or .npz')
+    .requiredOption('--data <file...>', texts.data)
     .option('--tokenizer <file>', texts.tokenizer)
-    .option('--seq <n>', 'tokens of a window', whole(1), defaults.seq)
+    .option('--seq <n>', texts.seq, whole(1))
     .option('--windows <n>', 'how many windows (default: all of the data)', whole(1))
     .option('--add-special-tokens', texts.special)
+    .option('--input <name>', texts.input)
+    .option('--mask <name>', texts.mask)
     .optionsGroup('Compare:')
     .option('--against <file>', 'the float model: KL divergence, agreement of the likeliest token, SQNR by site')
     .option('--max-perplexity <x>', 'exit 4 when the perplexity is above', number(0))
@@ -34,7 +35,7 @@ export function defineEval(program: Command, run: Runner): void {
     );
 }
 
-const help = `
+const help = `${dataHelp}
 JSON: {perplexity, tokens, windows, kernels, against: {perplexity, kl, agreement, kernels, sites: [{name, sqnr}]}}. kl is the mean over
 tokens of KL(float || model) in nats; sqnr is in dB, null when equal. Sites are results of linears and norms that have the same name
 and the same basis of channels in both models. A model without logits has outputs: [{name, sqnr, cosine}] instead of perplexity, kl and

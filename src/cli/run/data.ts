@@ -4,7 +4,9 @@ import type { DataOptions } from '../../samples.ts';
 export interface DataFlags {
   readonly calib?: readonly string[] | undefined;
   readonly tokenizer?: string | undefined;
-  readonly seq: number;
+  readonly seq?: number | undefined;
+  readonly input?: string | undefined;
+  readonly mask?: string | undefined;
   readonly samples?: number | undefined;
   readonly seed?: number | undefined;
   readonly addSpecialTokens?: true | undefined;
@@ -12,6 +14,7 @@ export interface DataFlags {
 }
 
 /** The data that options name; undefined when they name none. */
-export function dataOptions({ calib, tokenizer, seq, samples, seed, addSpecialTokens }: DataFlags): DataOptions | undefined {
-  return calib && { files: calib, tokenizer, seq, samples, seed, addSpecialTokens: addSpecialTokens ?? false };
+export function dataOptions({ calib, addSpecialTokens, ...rest }: DataFlags): DataOptions | undefined {
+  const { tokenizer, seq, samples, seed, input, mask } = rest;
+  return calib && { files: calib, tokenizer, seq, samples, seed, input, mask, addSpecialTokens: addSpecialTokens ?? false };
 }

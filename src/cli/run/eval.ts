@@ -13,7 +13,9 @@ export interface EvalFlags {
   readonly model: string;
   readonly data: readonly string[];
   readonly tokenizer?: string | undefined;
-  readonly seq: number;
+  readonly seq?: number | undefined;
+  readonly input?: string | undefined;
+  readonly mask?: string | undefined;
   readonly windows?: number | undefined;
   readonly addSpecialTokens?: true | undefined;
   readonly against?: string | undefined;
@@ -44,6 +46,8 @@ async function measured(flags: EvalFlags, { terminal, signal }: Io): Promise<Eva
         files: flags.data,
         tokenizer: flags.tokenizer,
         seq: flags.seq,
+        input: flags.input,
+        mask: flags.mask,
         samples: flags.windows,
         addSpecialTokens: flags.addSpecialTokens ?? false,
       },

@@ -7,7 +7,7 @@ import { openModel, syntheticFeeds } from '../../model.ts';
 import { loadPlugins } from '../../plugins.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import { fileSpool } from '../../runtime/spool.ts';
-import { samplesFor } from '../../samples.ts';
+import { firstRun, maskOf, samplesFor } from '../../samples.ts';
 import { readStatistics } from '../../statistics-file.ts';
 import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';
@@ -64,15 +64,19 @@ async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal
     terminal,
   );
   try {
-    const contract = flags.verify ? await ContractCheck.start(executor, graph, samples?.[0] ?? syntheticFeeds(graph)) : null;
-    const report = await plan.run(graph, {
-      services: { executor, spool: fileSpool, samples, statistics },
-      contract,
-      signal,
-      beforePass: (_, index) => progress.begin(index),
-      afterPass: (call, after) => printAfter(flags.printAfter, call, after),
-      progress: progress.step,
-    });
+    const contract = flags.verify
+      ? await firstRun(() => ContractCheck.start(executor, graph, samples?.[0] ?? syntheticFeeds(graph)))
+      : null;
+    const runPasses = (): Promise<RunReport> =>
+      plan.run(graph, {
+        services: { executor, spool: fileSpool, samples, mask: maskOf(graph, data), statistics },
+        contract,
+        signal,
+        beforePass: (_, index) => progress.begin(index),
+        afterPass: (call, after) => printAfter(flags.printAfter, call, after),
+        progress: progress.step,
+      });
+    const report = await (contract ? runPasses() : firstRun(runPasses));
     await progress.end();
     return report;
   } catch (error) {
