@@ -240,6 +240,12 @@ export const codes = {
     'the model overflows in f16',
     'On the probe, a value is finite in f32 and infinite or not a number in f16, which ends at 65504. Choose a target that computes in f32, or bring the outliers into range (`os+`).',
   ),
+  QC4006: entry(
+    'error',
+    'failure',
+    'the lowered model gives other results',
+    'After lowering, the outputs on the probe differ from those of the fake-quantized graph by more than codes that fall to the other side can explain, or are not finite. Nothing was written. A weight, norm or bias that is not finite does this; otherwise please report it with the command.',
+  ),
   QC4101: entry(
     'error',
     'model',
@@ -277,6 +283,18 @@ export const codes = {
     'A tensor has a negative extent, no data, or data in a field that does not belong to its element type.',
   ),
   QC4107: entry('error', 'model', 'file too large for one protobuf', 'A protobuf holds at most 2 GB. Export the model with external data.'),
+  QC4108: entry(
+    'error',
+    'model',
+    'the model is quantized already',
+    'The model holds quantized weights or quantizers (QuantizeLinear, MatMulInteger, MatMulNBits and the like), or `qc` wrote it. Compile the float model that it was made from.',
+  ),
+  QC4109: entry(
+    'error',
+    'model',
+    'a weight is not finite',
+    'A weight holds NaN or infinity, so no grid can hold it. Train or export the model again; a checkpoint that was cut or cast to f16 too early does this.',
+  ),
   QC4201: entry(
     'error',
     'failure',

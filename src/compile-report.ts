@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { LeftTransform, Lowering } from '../codegen/index.ts';
 import { diagnostic, type Diagnostic, type Graph, type Node } from '../ir/index.ts';
-import { nameOf, type Ledger, type LedgerEntry, type PassCall } from '../passes/index.ts';
+import { nameOf, type Ledger, type LedgerEntry, type PassCall, type RunReport, type Scheme } from '../passes/index.ts';
 
 /** What a compile did: printed as a table, or as JSON. */
 export interface CompileReport {
@@ -61,6 +61,19 @@ export function enterLowering(ledger: Ledger, { report, left, diagnostics }: Low
     return diagnostic('QC3101', `${parts} left at run time ${side} ${neighbour?.op ?? 'an input'}`, node.loc);
   });
   return [...explicit, ...diagnostics];
+}
+
+/** A warning for a compile that quantized nothing of what its scheme covers, with the reasons that the ledger has. */
+export function nothingDone(run: RunReport, ledger: Ledger, scheme: Scheme): readonly Diagnostic[] {
+  const quantized = (what: string): number =>
+    run.passes.reduce((n, p) => n + (p.call.name === 'quantize' ? (p.counts.get(what) ?? 0) : 0), 0);
+  const wanted = [scheme.weights && 'weights', Object.keys(scheme.activations).length > 0 && 'activations'];
+  const missing = wanted.filter((what): what is string => typeof what === 'string' && quantized(what) === 0);
+  if (missing.length === 0) return [];
+  const linears = ledger.entries.filter((e) => e.kind === 'linear');
+  const reasons = [...new Set(linears.flatMap((e) => e.left))];
+  const why = linears.length === 0 ? ['no linear was recognised'] : reasons.length === 0 ? ['no site was marked'] : reasons;
+  return [diagnostic('QC3303', `no ${missing.join(' and no ')} quantized: ${why.join('; ')}`)];
 }
 
 const isNorm = ({ op }: Node): boolean => op === 'LayerNormalization' || op === 'RMSNormalization';

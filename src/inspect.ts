@@ -1,11 +1,12 @@
 import { statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { readModel, upgradeOpset } from '../codegen/index.ts';
-import { carriedOfGraph } from '../codegen/onnx/carried.ts';
+import { readModel } from '../codegen/index.ts';
+import { carriedOfGraph, carriedOfValue } from '../codegen/onnx/carried.ts';
 import { bytesFor, formatType, QcError, sites, sizeOf, type DType, type Graph, type Tensor, type Value } from '../ir/index.ts';
 import { fail } from '../ir/diagnostics.ts';
 import { linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
 import { isHead } from '../passes/linears.ts';
+import { openModel } from './model.ts';
 
 /** What a model holds, as `qc inspect --json` prints it. */
 export interface Inspection {
@@ -62,7 +63,7 @@ export async function inspect(path: string): Promise<Inspection> {
     irVersion: model?.irVersion === undefined ? null : Number(model.irVersion),
     opsets: Object.fromEntries([...graph.opsets].map(([domain, version]) => [domain === '' ? 'ai.onnx' : domain, version])),
     producer: { name: model?.producerName ?? '', version: model?.producerVersion ?? '' },
-    inputs: graph.inputs.map(named),
+    inputs: graph.inputs.filter((v) => !carriedOfValue(v).initial).map(named),
     outputs: graph.outputs.map(named),
     nodes: nodes.length,
     operators: countBy(nodes, (n) => n.op),
@@ -70,7 +71,7 @@ export async function inspect(path: string): Promise<Inspection> {
     externalFiles: externalFiles(path, tensors),
     metadata: Object.fromEntries(graph.metadata),
   };
-  return { ...looked, ...(await recognise(graph)) };
+  return { ...looked, ...(await recognise(path)) };
 }
 
 const named = (v: Value): NamedType => ({ name: v.name, type: v.type && formatType(v.type) });
@@ -84,7 +85,7 @@ function* nodesOf(graph: Graph): Generator<Graph['last'] & object> {
 
 /** Every tensor once, however often it is used. */
 function tensorsOf(graph: Graph): readonly Tensor[] {
-  const own = [...graph.constants].flatMap((v) => v.constant ?? []);
+  const own = [...graph.inputs, ...graph.constants].flatMap((v) => v.constant ?? carriedOfValue(v).initial ?? []);
   return [...new Set([...own, ...[...graph.nodes].flatMap((n) => n.bodies.flatMap(tensorsOf))])];
 }
 
@@ -115,10 +116,10 @@ function externalFiles(path: string, tensors: readonly Tensor[]): Inspection['ex
 const raising = 'raise,mark-sites';
 const norms = new Set(['LayerNormalization', 'RMSNormalization']);
 
-/** Raises the graph in memory, which only reads constants that are numbers, shapes or axes. */
-async function recognise(graph: Graph): Promise<Pick<Inspection, 'recognised' | 'notRecognised'>> {
+/** Raises the model in memory, which only reads constants that are numbers, shapes or axes. */
+async function recognise(path: string): Promise<Pick<Inspection, 'recognised' | 'notRecognised'>> {
   try {
-    upgradeOpset(graph);
+    const graph = openModel(path);
     const marked = sites(graph).length > 0;
     await new PassManager(passes).plan(marked ? 'raise' : raising).run(graph, { services: noServices, contract: null });
     const linears = linearsOf(graph);

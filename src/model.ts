@@ -7,9 +7,12 @@ import { modelInputs, roleOf, type ModelInput, type ModelInputs } from './data/i
 import { random } from '../ir/text/numbers.ts';
 import { sizeOf, type Dim } from '../ir/types.ts';
 
+/** A model as those who run it see it: inputs that have a default are none. */
+export const lookInto = (path: string): Graph => readModel(path, { purpose: 'compile' });
+
 /** Reads a model and brings it to the opset of the IR. */
 export function openModel(path: string): Graph {
-  const graph = readModel(path, { purpose: 'compile' });
+  const graph = lookInto(path);
   upgradeOpset(graph);
   return graph;
 }

@@ -1,4 +1,4 @@
-import { diagnostic, fail } from '../../ir/diagnostics.ts';
+import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import { Observer } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
@@ -44,6 +44,7 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
   const mask = graph.inputs.find((v) => v.name === ctx.services.mask) ?? null;
   const seen = await look(graph, samples[0]!, ctx, slicing);
   const statistics = new Map<string, Statistics>();
+  const places = new Map([...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []).map((o) => [o.key, o.node.loc] as const));
   await sweep(graph, samples, ctx, {
     ...slicing,
     augment: (slice, twin) => addReductions(slice, seen, mask && maskIn(slice, mask, twin)),
@@ -51,7 +52,7 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
       for (const name of Object.keys(outputs)) {
         if (!name.endsWith(reductions.min) || name.endsWith(reductions.tokenMin)) continue;
         const key = name.slice(0, -reductions.min.length);
-        const now = statisticsOfSample(key, outputs);
+        const now = statisticsOfSample(key, outputs, places.get(key));
         // A sample of padding alone has no extremes.
         if (now.tokens === 0) continue;
         const before = statistics.get(key);
@@ -90,12 +91,13 @@ function maskIn(slice: Graph, mask: Value, twin: ReadonlyMap<Value, Value>): Val
   return twin.get(mask) ?? slice.inputs.find((v) => v.name === mask.name) ?? slice.addInput(mask.name, mask.type);
 }
 
-function statisticsOfSample(key: string, outputs: Feeds): Statistics {
+function statisticsOfSample(key: string, outputs: Feeds, at?: Location): Statistics {
   const get = (suffix: string): Float32Array => {
     const t: HostTensor | undefined = outputs[`${key}${suffix}`];
     return t?.data instanceof Float32Array ? t.data : fail('QC9001', `no reduction${suffix} at ${key}`);
   };
-  if (!get(reductions.sum).every(Number.isFinite)) fail('QC2107', `an activation at %${key} is NaN or infinite on the calibration data`);
+  if (!get(reductions.sum).every(Number.isFinite))
+    fail('QC2107', `an activation at %${key} is NaN or infinite on the calibration data`, at);
   const tokenMin = get(reductions.tokenMin).filter((x) => x !== Infinity);
   const tokenMax = get(reductions.tokenMax).filter((x) => x !== -Infinity);
   const range = { min: Float32Array.from(get(reductions.min)), max: Float32Array.from(get(reductions.max)) };

@@ -34,6 +34,33 @@ const valueChannels = (node: Node, size: number): number => {
   return (size / view.q_num_heads) * view.kv_num_heads;
 };
 
+/** A part of a change of basis. */
+export type Part = 'perm' | 'scale' | 'shift';
+
+/** Who above a value does not take a part of a change of basis, for a message; null if nobody refuses. */
+export function refuserAbove(value: Value, size: number, part: Part): string | null {
+  const node = value.producer;
+  if (!node) return value.constant ? `constant %${value.name}` : `input %${value.name}`;
+  if (transparent.has(node.op)) return refuserAbove(node.input(0)!, size, part);
+  const behaviour = up[node.op];
+  if (!behaviour?.freedom(node, size)?.can[part]) return describe(node);
+  if (behaviour.onward === null || (part === 'shift' && node.op === 'Add')) return null;
+  return refuserAbove(node.input(behaviour.onward)!, node.op === 'Attention' ? valueChannels(node, size) : size, part);
+}
+
+/** As `refuserAbove`, of the readers of a value. */
+export function refuserBelow(value: Value, size: number, part: Part): string | null {
+  for (const use of value.uses) {
+    const decode = use.node.op === Decode.schema.op;
+    const refused = decode ? refuserBelow(use.node.output, size, part) : down[use.node.op]?.freedom(use.node, use.index, size)?.can[part];
+    if (decode && refused) return refused as string;
+    if (!decode && !refused) return describe(use.node);
+  }
+  return null;
+}
+
+const describe = (node: Node): string => (node.name === '' ? `${node.op} %${node.output.name}` : `${node.op} ${node.name}`);
+
 /** What the value's readers take. */
 export function freedomBelow(value: Value, size: number): Freedom {
   return [...value.uses].reduce<Freedom>((f, use) => {

@@ -25,9 +25,12 @@ export class ContractCheck {
     this.#reference = reference;
     this.#before = before;
   }
-  /** Runs `graph` once for the reference. */
+  /** Runs `graph` once for the reference; QC2107 when an output has no finite number, so that there is nothing to compare with. */
   static async start(executor: Executor, graph: Graph, probe: Feeds): Promise<ContractCheck> {
-    return new ContractCheck(executor, probe, await runOnce(executor, graph, probe), cloneGraph(graph));
+    const reference = await runOnce(executor, graph, probe);
+    const lost = graph.outputs.find((v) => reference[v.name] && !hasNumbers(reference[v.name]!));
+    if (lost) await blameLost(executor, graph, probe, lost);
+    return new ContractCheck(executor, probe, reference, cloneGraph(graph));
   }
   /** The largest relative difference that an exact pass has made so far: rounding. */
   get worst(): number {
@@ -60,6 +63,36 @@ export class ContractCheck {
   }
 }
 
+/** Whether an array has a finite number, or is no array of floats, or has no elements. */
+function hasNumbers(t: HostTensor): boolean {
+  const numbers = numbersIn(t);
+  if (!isFloat(t.dtype) || numbers.length === 0) return true;
+  for (let i = 0; i < numbers.length; i++) if (Number.isFinite(Number(numbers[i]))) return true;
+  return false;
+}
+
+/** Names the first value without a finite number. */
+async function blameLost(executor: Executor, graph: Graph, probe: Feeds, lost: Value): Promise<never> {
+  const floats = [...graph.nodes].flatMap((n) => n.outputs).filter((v) => v.type !== null && isFloat(v.type.dtype));
+  const seen = await runOnce(
+    executor,
+    exposing(
+      graph,
+      floats.map((v) => v.name),
+    ),
+    probe,
+  );
+  const first = floats.find((v) => seen[v.name] && !hasNumbers(seen[v.name]!)) ?? lost;
+  return fail(
+    'QC2107',
+    `%${first.name} is NaN or infinite throughout on the first sample, and so is the output %${lost.name}`,
+    first.producer?.loc,
+    {
+      hint: 'check the model in float on this data; a weight that is not finite does this',
+    },
+  );
+}
+
 /** Runs `graph` on one set of feeds. */
 export async function runOnce(executor: Executor, graph: Graph, feeds: Feeds): Promise<Feeds> {
   const program = await executor.load(graph);
@@ -70,7 +103,10 @@ export async function runOnce(executor: Executor, graph: Graph, feeds: Feeds): P
   }
 }
 
-/** max |a - b| / max |a| over the finite values of float outputs; infinite when shapes, NaNs or infinities differ. Other outputs must be equal. */
+/**
+ * max |a - b| / max |a| over float outputs, but for elements that are NaN in `a` (padding whose row is masked altogether): they mean
+ * nothing, so nothing is kept by keeping them. Infinite when shapes or infinities differ. Other outputs must be equal.
+ */
 export function largestDifference(a: Feeds, b: Feeds): number {
   return Object.entries(a).reduce((worst, [name, x]) => Math.max(worst, difference(x, b[name])), 0);
 }
@@ -90,7 +126,7 @@ function distance(a: ArrayLike<number | bigint>, b: ArrayLike<number | bigint>):
   for (let i = 0; i < a.length; i++) {
     const [x, y] = [Number(a[i]), Number(b[i])];
     if (Number.isFinite(x)) magnitude = Math.max(magnitude, Math.abs(x));
-    if (Object.is(x, y) || x === y) continue;
+    if (Number.isNaN(x) || x === y) continue;
     largest = Number.isFinite(x) && Number.isFinite(y) ? Math.max(largest, Math.abs(x - y)) : Infinity;
     if (largest === Infinity) return Infinity;
   }

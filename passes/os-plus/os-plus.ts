@@ -6,7 +6,7 @@ import { inferTypes } from '../../ir/shapes/infer.ts';
 import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
 import type { Statistics } from '../../ir/statistics.ts';
 import { sizeOf } from '../../ir/types.ts';
-import { freedomAbove, freedomBelow } from '../fold-channels/freedom-at.ts';
+import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../fold-channels/freedom-at.ts';
 import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import { flag, float, int, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
@@ -86,7 +86,13 @@ function target(graph: Graph, site: Site, { shift }: Settings, ctx: PassContext)
   const size = statistics.range.min.length;
   const [above, below] = [freedomAbove(site.x, size).can, freedomBelow(site.y, size).can];
   if (!above.scale || !below.scale) {
-    ctx.report(diagnostic('QC3301', `%${site.key}: a neighbour cannot take a scale`, site.node.loc));
+    ctx.report(
+      diagnostic(
+        'QC3301',
+        `%${site.key}: ${refuserAbove(site.x, size, 'scale') ?? refuserBelow(site.y, size, 'scale')} cannot take a scale`,
+        site.node.loc,
+      ),
+    );
     return null;
   }
   return { site, statistics, shift: shift && above.shift && below.shift, region: lossRegion(graph, site) };

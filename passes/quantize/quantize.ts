@@ -1,6 +1,6 @@
 import { int } from '../../ir/attributes.ts';
 import { translation } from '../../ir/channel.ts';
-import { diagnostic } from '../../ir/diagnostics.ts';
+import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { create } from '../../ir/ops/view.ts';
@@ -207,7 +207,11 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
   const [rows = 0, columns = 0] = tensor.shape;
   const sizes = rowGroups(rows, site, settings);
   const parameters = () =>
-    weightParameters(floats(tensor), columns, scheme, { sizes, wholeTensor: scheme.per === 'tensor', multiples: settings.multiples });
+    weightParameters(finite(floats(tensor), weight.name, node.loc), columns, scheme, {
+      sizes,
+      wholeTensor: scheme.per === 'tensor',
+      multiples: settings.multiples,
+    });
   const shape = [sizes.length, columns];
   const bounds = codeRange(scheme.bits, scheme.symmetric);
   const made = create(
@@ -230,6 +234,12 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
   graph.setInput(node, 1, made.y);
   ctx.ledger.done('linear', nameOf(node), `weight at ${scheme.bits} bits${sizes.length > 1 ? `, ${sizes.length} row groups` : ''}`);
   ctx.count('weights');
+}
+
+/** The elements of a weight; QC4109 if one of them is no number. */
+function finite(w: Float32Array, name: string, at: Location): Float32Array {
+  const bad = w.findIndex((x) => !Number.isFinite(x));
+  return bad === -1 ? w : fail('QC4109', `element ${bad} of weight %${name} is ${w[bad]}`, at);
 }
 
 function reportFloat(graph: Graph, linear: Linear, ctx: PassContext): void {

@@ -5,7 +5,7 @@ import type { Graph, Node, Use } from '../../ir/graph.ts';
 import type { Site } from '../../ir/ops/qc.ts';
 import { changeBasis, setGroups, sites, statisticsAt } from '../../ir/site.ts';
 import type { ChannelRange } from '../../ir/statistics.ts';
-import { freedomAbove, freedomBelow } from '../fold-channels/freedom-at.ts';
+import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../fold-channels/freedom-at.ts';
 import { headsOf } from '../fold-channels/heads.ts';
 import { int } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
@@ -79,7 +79,7 @@ function reorder(graph: Graph, joint: Joint, settings: Settings, ctx: PassContex
   const size = ranges[0]!.min.length;
   if (ranges.some((r) => r.min.length !== size)) return refuse('query heads share key heads');
   const { freedom, clusters } = orderAt(joint, size, settings);
-  if (!freedom.can.perm) return refuse('a neighbour cannot take an order');
+  if (!freedom.can.perm) return refuse(`${whoRefuses(joint, size)} cannot take an order`);
   const clustering = clusterWithin(featuresOf(ranges), freedom, clusters, settings);
   for (const site of joint) {
     if (clustering.moved > 0) reportMoved(site, clustering.moved, size, settings.align, ctx);
@@ -87,6 +87,11 @@ function reorder(graph: Graph, joint: Joint, settings: Settings, ctx: PassContex
   }
   ctx.count('sites', joint.length);
   ctx.count('clusters', clustering.sizes.length);
+}
+
+function whoRefuses(joint: Joint, size: number): string {
+  const found = joint.map((site) => refuserAbove(site.x, size, 'perm') ?? refuserBelow(site.y, size, 'perm'));
+  return found.find((who) => who !== null) ?? 'a neighbour';
 }
 
 /** What alignment costs: channels that share the scale of a wider cluster than k-means put them into. */

@@ -1,10 +1,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readModel } from '../../codegen/index.ts';
 import type { Graph, TensorType } from '../../ir/index.ts';
 import type { Feeds } from '../../passes/index.ts';
 import { bytesOfModel } from '../compile-report.ts';
+import { lookInto } from '../model.ts';
 import { inFreshProcess, type Footprint, type FreshOptions } from '../runtime/fresh-process.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
@@ -68,7 +68,7 @@ interface Subject {
 
 /** Measures models: memory and loading each in a process of its own, then time in turns, so that a busy machine slows all of them. */
 export async function bench(options: BenchOptions): Promise<readonly ModelFigures[]> {
-  const models = options.models.map((path) => ({ path, graph: readModel(path) }));
+  const models = options.models.map((path) => ({ path, graph: lookInto(path) }));
   const subjects = models.map(({ path, graph }): Subject => {
     return { path, graph, inputs: options.seq.map((sequence) => benchInput(graph, { sequence, past: options.past })) };
   });

@@ -1,8 +1,7 @@
-import { readModel } from '../../codegen/index.ts';
 import { fail, type Graph } from '../../ir/index.ts';
 import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
 import { modelInputs, type ModelInput } from '../data/inputs.ts';
-import { checkFeedable, inputsOf, vocabularyOf } from '../model.ts';
+import { checkFeedable, inputsOf, lookInto, vocabularyOf } from '../model.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
 import { firstRun, samplesFor, type DataOptions } from '../samples.ts';
@@ -10,6 +9,7 @@ import { Divergence } from './divergence.ts';
 import { nextTokenLoss, predictedIn } from './perplexity.ts';
 import { siteErrors, type SiteError } from './site-errors.ts';
 import { Noise } from './noise.ts';
+import { numbersIn } from './numbers.ts';
 
 export interface EvaluateOptions {
   readonly model: string;
@@ -62,8 +62,8 @@ const siteWindows = 4;
 
 /** Measures a model, and how far it is from another one. Windows run one by one, and of their results only sums are kept. */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const graph = readModel(options.model);
-  const float = options.against === undefined ? null : readModel(options.against);
+  const graph = lookInto(options.model);
+  const float = options.against === undefined ? null : lookInto(options.against);
   if (float) checkInputs(graph, float);
   checkFeedable(graph);
   const executor = executorFor(options);
@@ -121,7 +121,7 @@ function noLogits(model: OrtProgram, tokens: ModelInput | null): never {
 
 /** The output that holds logits: the one of that name, or one with an element for each word of the vocabulary. */
 function logitsName({ outputs }: OrtProgram, vocabulary: number | null): string | null {
-  const candidates = outputs.filter((p) => p.dtype === 'f32' && (p.shape === null || p.shape.length === 3));
+  const candidates = outputs.filter((p) => (p.dtype === 'f32' || p.dtype === 'f16') && (p.shape === null || p.shape.length === 3));
   const named = candidates.find((p) => p.name === 'logits');
   const fitting = vocabulary === null ? undefined : candidates.find((p) => p.shape?.at(-1) === vocabulary);
   return (named ?? fitting)?.name ?? null;
@@ -163,15 +163,15 @@ class Seen {
   }
   #logitsIn(outputs: Feeds): HostTensor & { readonly data: Float32Array } {
     const logits = outputs[this.#logits!];
-    if (logits?.data instanceof Float32Array) return { ...logits, data: logits.data };
-    return fail('QC2103', `a model has no f32 output ${this.#logits}`);
+    const data = numbersIn(logits);
+    return logits && data ? { ...logits, data } : fail('QC2103', `a model has no output ${this.#logits} of f32 or f16`);
   }
   #takeOutputs(model: Feeds, float: Feeds): void {
-    for (const [name, { data }] of Object.entries(float)) {
-      const other = model[name]?.data;
-      if (!(data instanceof Float32Array) || !(other instanceof Float32Array)) continue;
+    for (const [name, tensor] of Object.entries(float)) {
+      const [wanted, found] = [numbersIn(tensor), numbersIn(model[name])];
+      if (!wanted || !found) continue;
       if (!this.#outputs.has(name)) this.#outputs.set(name, new Noise());
-      this.#outputs.get(name)!.add(data, other);
+      this.#outputs.get(name)!.add(wanted, found);
     }
   }
 }

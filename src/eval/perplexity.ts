@@ -2,6 +2,7 @@ import { fail } from '../../ir/index.ts';
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
 import { modelInputs } from '../data/inputs.ts';
+import { numbersIn } from './numbers.ts';
 
 export interface Perplexity {
   /** exp of the mean over windows of the mean next-token loss. */
@@ -13,8 +14,9 @@ export interface Perplexity {
 
 /** The result that holds the logits. */
 export function logitsOf(outputs: Feeds): HostTensor {
-  const logits = outputs['logits'] ?? Object.values(outputs).find((t) => t.dtype === 'f32' && t.shape.length === 3);
-  return logits && logits.data instanceof Float32Array ? logits : fail('QC2103', 'the model gives no f32 logits [batch, seq, vocabulary]');
+  const logits = outputs['logits'] ?? Object.values(outputs).find((t) => numbersIn(t) !== null && t.shape.length === 3);
+  const data = numbersIn(logits);
+  return logits && data ? { ...logits, data } : fail('QC2103', 'the model gives no logits [batch, seq, vocabulary] of f32 or f16');
 }
 
 /** Scores every window alone: the mean over its tokens, but the first, of -log p(token | tokens before it). */

@@ -11,11 +11,11 @@ import {
   type Tensor,
   type Value,
 } from '../../ir/index.ts';
-import { floatsFromHalf } from '../../ir/float16.ts';
-import { linearsOf, PassManager, passes, type Executor, type Feeds, type HostTensor, type Services } from '../../passes/index.ts';
+import { linearsOf, PassManager, passes, type Executor, type Feeds, type Services } from '../../passes/index.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { ModelInput } from '../data/inputs.ts';
 import { Noise } from './noise.ts';
+import { numbersIn } from './numbers.ts';
 
 /** The quantization error of a value inside a model. */
 export interface SiteError {
@@ -72,12 +72,6 @@ async function compareChunk(float: Graph, model: Graph, windows: readonly Feeds[
   await a.close();
   await b.close();
   return [...found].map(([name, noise]) => ({ name, sqnr: noise.sqnr }));
-}
-
-/** Numbers in f32 or f16; null for others. */
-function numbersIn(tensor: HostTensor | undefined): Float32Array | null {
-  if (tensor?.data instanceof Float32Array) return tensor.data;
-  return tensor?.dtype === 'f16' && tensor.data instanceof Uint16Array ? floatsFromHalf(tensor.data) : null;
 }
 
 /** The float model in the words of the IR, which computes the same: compiled models have the names that it has. */
