@@ -16,10 +16,11 @@ export interface Statistics {
   readonly tokens: number;
   /** Extremes over everything. */
   readonly range: ChannelRange;
-  /** Exponential moving average of the samples' extremes: 0.99 old + 0.01 new (RPTQ's `ema_minmax`). */
+  /**
+   * Moving average of the samples' extremes: sample i of n counts 0.99^(n - i), and the weights sum to 1. RPTQ's `ema_minmax` starts at
+   * the first sample instead, which then weighs 73 % at 32 samples.
+   */
   readonly ema: ChannelRange;
-  /** The extremes of the first sample, with which averages of consecutive shards join exactly. */
-  readonly first: ChannelRange;
   /** Smallest and largest element of every token, for token-wise clipping; null once the site has changed its basis. */
   readonly tokenExtremes: { readonly min: Histogram; readonly max: Histogram } | null;
 }
@@ -60,24 +61,20 @@ export const ofSample = (range: ChannelRange, tokens: number, extremes: Statisti
   tokens,
   range,
   ema: range,
-  first: range,
   tokenExtremes: extremes,
 });
 
-/**
- * Statistics of the samples of `a` followed by those of `b`; associative, so shards may be merged in any grouping.
- * With e' = 0.99 e + 0.01 x, an average that started at b's first sample f becomes, started at e_a: 0.99^n (e_a - f) + e_b.
- */
+/** Statistics of the samples of `a` followed by those of `b`; associative, so shards may be merged in any grouping. */
 export function merge(a: Statistics, b: Statistics): Statistics {
-  const decay = emaDecay ** b.samples;
-  // Rounded to f32 once, so that long series do not drift.
-  const joined = (end: keyof ChannelRange): Float32Array => a.ema[end].map((e, i) => decay * (e - b.first[end][i]!) + b.ema[end][i]!);
+  // The weights of n samples sum to 1 + 0.99 + .. + 0.99^(n - 1) = (1 - 0.99^n) / 0.01, and those of `a` are older by the samples of `b`.
+  const [older, newer] = [(1 - emaDecay ** a.samples) * emaDecay ** b.samples, 1 - emaDecay ** b.samples];
+  const joined = (end: keyof ChannelRange): Float32Array =>
+    a.ema[end].map((e, i) => (older * e + newer * b.ema[end][i]!) / (older + newer));
   return {
     samples: a.samples + b.samples,
     tokens: a.tokens + b.tokens,
     range: widest(a.range, b.range),
     ema: { min: joined('min'), max: joined('max') },
-    first: a.first,
     tokenExtremes:
       a.tokenExtremes && b.tokenExtremes
         ? { min: add(a.tokenExtremes.min, b.tokenExtremes.min), max: add(a.tokenExtremes.max, b.tokenExtremes.max) }
@@ -95,7 +92,7 @@ function add(a: Histogram, b: Histogram): Histogram {
 export function moved(s: Statistics, t: ChannelTransform): Statistics {
   const move = (r: ChannelRange): ChannelRange => applyToRange(t, r.min, r.max);
   const sameExtremes = !t.scale && !t.shift;
-  return { ...s, range: move(s.range), ema: move(s.ema), first: move(s.first), tokenExtremes: sameExtremes ? s.tokenExtremes : null };
+  return { ...s, range: move(s.range), ema: move(s.ema), tokenExtremes: sameExtremes ? s.tokenExtremes : null };
 }
 
 /** The attributes that hold `s` on a `qc.Observer`. */
@@ -109,8 +106,6 @@ export function statisticsAttributes(s: Statistics): Attributes {
     max: vector(s.range.max),
     ema_min: vector(s.ema.min),
     ema_max: vector(s.ema.max),
-    first_min: vector(s.first.min),
-    first_max: vector(s.first.max),
     ...(s.tokenExtremes ? { token_min: pairs(s.tokenExtremes.min), token_max: pairs(s.tokenExtremes.max) } : {}),
   };
 }
@@ -139,7 +134,6 @@ export function statisticsOf(attributes: ReadonlyMap<string, Attribute>): Statis
     tokens: count('tokens', 1),
     range,
     ema: { min: vector('ema_min') ?? min, max: vector('ema_max') ?? max },
-    first: { min: vector('first_min') ?? min, max: vector('first_max') ?? max },
     tokenExtremes: tokenMin && tokenMax ? { min: tokenMin, max: tokenMax } : null,
   };
 }

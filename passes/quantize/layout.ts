@@ -35,13 +35,25 @@ export function rowGroups(rows: number, site: Site, { weights, block }: Layout):
 export const clusterGrid = (activation: ActivationScheme, groups: readonly number[]): Grid =>
   groups.length > 1 && !activation.symmetric ? 'rptq' : activation.grid;
 
+/** An average of fewer samples, or of shorter ones, clips what the next sample brings: their extremes are too far from those of the data. */
+const fewest = { samples: 16, tokens: 64 };
+
+/** Whether the samples are enough for their average to stand for the data. */
+const isAverageSound = ({ samples, tokens }: Statistics): boolean => samples >= fewest.samples && tokens / samples >= fewest.tokens;
+
+/** The statistic that static scales come from unless an option says otherwise. */
+export type RangeName = 'average' | 'extremes';
+
 /**
- * The range that static scales come from unless an option says otherwise: RPTQ's moving average in RPTQ's own schemes, and for
- * clusters below 8 bits, where clipping rare extremes gains more than it costs (opt-mini, w8a6: perplexity 74.86 for 75.08); the
- * extremes elsewhere (w8a8: 74.45 for 74.51).
+ * The moving average in RPTQ's own schemes, and for clusters below 8 bits, where clipping rare extremes gains more than it costs (opt-mini,
+ * w8a6: perplexity 74.86 for 75.08), as long as there are enough samples; the extremes elsewhere (w8a8: 74.45 for 74.51).
  */
+export const usualRangeName = (s: Statistics, activation: ActivationScheme, groups: readonly number[]): RangeName =>
+  (activation.grid === 'rptq' || (groups.length > 1 && activation.bits < 8)) && isAverageSound(s) ? 'average' : 'extremes';
+
+/** The range of every channel that `usualRangeName` names. */
 export const usualRange = (s: Statistics, activation: ActivationScheme, groups: readonly number[]): ChannelRange =>
-  activation.grid === 'rptq' || (groups.length > 1 && activation.bits < 8) ? s.ema : s.range;
+  usualRangeName(s, activation, groups) === 'average' ? s.ema : s.range;
 
 /** The runs of channels of a site that share a static scale. */
 export const channelGroups = (channels: number, site: Site, { activations }: Layout): readonly number[] =>

@@ -14,7 +14,7 @@ import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
 import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
-import { channelGroups, clusterGrid, layoutOptions, rowGroups, usualRange, type Layout } from './layout.ts';
+import { channelGroups, clusterGrid, layoutOptions, rowGroups, usualRange, usualRangeName, type Layout } from './layout.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
@@ -152,7 +152,8 @@ function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistic
   );
   graph.replace(site.y, made.y);
   graph.erase(site.node);
-  return `input at ${activation.bits} bits${sizes.length > 1 ? `, ${sizes.length} clusters` : ''}`;
+  const clusters = sizes.length > 1 ? `, ${sizes.length} clusters` : '';
+  return `input at ${activation.bits} bits${clusters}, range from ${rangeText(statistics, site, activation, settings)}`;
 }
 
 function dynamic(graph: Graph, site: Site, activation: ActivationScheme, settings: Settings): string {
@@ -185,6 +186,13 @@ function rangeFor(s: Statistics, site: Site, activation: ActivationScheme, setti
     case 'auto':
       return usualRange(s, activation, channelGroups(s.range.min.length, site, settings));
   }
+}
+
+/** What a static range comes from, for the ledger. */
+function rangeText(s: Statistics, site: Site, activation: ActivationScheme, settings: Settings): string {
+  const auto = usualRangeName(s, activation, channelGroups(s.range.min.length, site, settings));
+  const names = { minmax: 'extremes', ema: 'average', token: 'quantiles of token extremes', auto };
+  return `the ${names[settings.range]} of ${s.samples} sample${s.samples === 1 ? '' : 's'}`;
 }
 
 const clipped = ({ min, max }: ChannelRange, low: number, high: number): ChannelRange => ({

@@ -183,7 +183,9 @@ describe('after rptq', () => {
     async (name) => {
       const graph = await transformed(name, transforms.rptq);
       const clustered = sites(graph).filter((s) => s.groups !== null);
-      expect(clustered.length).toBe(sites(graph).length);
+      // The zoo ends in a linear that reads the residual sum, which no order enters.
+      const alone = sites(graph).filter((s) => s.groups === null);
+      expect(alone.map((s) => s.role)).toEqual(name.includes('tiny') ? [] : ['linear']);
       for (const site of clustered) {
         const { min, max } = statisticsAt(site)!.range;
         expect(site.groups!.reduce((a, b) => a + b)).toBe(max.length);
@@ -274,8 +276,9 @@ describe('calibration', () => {
     const s = (await collect(observed(), context(samples))).get('x')!;
     const perSample = samples.map(({ x }) => [0, 1, 2].map((c) => Array.from(x.data as Float32Array).filter((_, i) => i % 3 === c)));
     const fold = (f: (...v: number[]) => number) => perSample.map((channels) => channels.map((v) => f(...v)));
+    const weights = [3, 2, 1, 0].map((age) => 0.99 ** age);
     const average = (rows: readonly (readonly number[])[]) =>
-      rows.slice(1).reduce((e, r) => e.map((x, c) => 0.99 * x + 0.01 * r[c]!), [...rows[0]!]);
+      [0, 1, 2].map((c) => rows.reduce((sum, r, i) => sum + weights[i]! * r[c]!, 0) / weights.reduce((a, b) => a + b));
     expect([s.samples, s.tokens]).toEqual([4, 20]);
     expectClose(
       s.range.min,
