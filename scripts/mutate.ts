@@ -1,5 +1,5 @@
 /**
- * Mutates models and looks whether `qc` stays sound: `npx tsx scripts/mutate.ts [--imports 10000] [--compiles 1000] [--seed 1] [--qc FILE]`.
+ * Mutates models and looks whether `qc` stays sound: `npx tsx scripts/mutate.ts [--imports 10000] [--compiles 1000] [--seed 1] ...`.
  *
  * --imports N   reads N mutated models and writes them again, twice: a coded error, or the same bytes both times; no other error, no crash,
  *               nothing that takes more than twenty seconds.
@@ -8,8 +8,9 @@
  * --seed N      every case is drawn from this number and its own.
  * --only I      runs the case of this number alone.
  * --qc FILE     the built command line; dist/src/cli/main.js after `npm run build`.
+ * --models DIR  where the models come from, more than once for several folders; the fixtures, and ../shared/cases where it is there.
  *
- * Models are the fixtures, and those of ../shared/cases where that folder is. It prints how often each exit code and diagnostic code came,
+ * It prints how often each exit code and diagnostic code came,
  * and each case that went wrong, whose model it keeps in out/mutate; it exits with 1 if there was one.
  */
 import { fork, spawn } from 'node:child_process';
@@ -24,10 +25,12 @@ import { drawFrom, mutateBytes, mutateStructure, type Draw } from './mutations.t
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-const seeds: readonly string[] = [join(root, 'test/fixtures/exported'), join(root, '../shared/cases')]
-  .flatMap((folder) => (existsSync(folder) ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((f) => join(folder, f)) : []))
-  .filter((file) => file.endsWith('.onnx'))
-  .sort();
+/** The models of folders. */
+const modelsIn = (folders: readonly string[]): readonly string[] =>
+  folders
+    .flatMap((folder) => (existsSync(folder) ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((f) => join(folder, f)) : []))
+    .filter((file) => file.endsWith('.onnx'))
+    .sort();
 
 type Kind = 'import' | 'compile';
 
@@ -40,7 +43,7 @@ interface Ending {
 const drawOf = (kind: Kind, seed: number, index: number): Draw =>
   drawFrom(Math.imul(seed, 1_000_003) + 2 * index + (kind === 'import' ? 0 : 1));
 
-function mutated(seed: number, index: number): Uint8Array {
+function mutated(seeds: readonly string[], seed: number, index: number): Uint8Array {
   const draw = drawOf('import', seed, index);
   const bytes = readFileSync(draw.pick(seeds));
   return draw.int(10) < 3 ? mutateBytes(bytes, draw) : mutateStructure(bytes, draw);
@@ -67,10 +70,10 @@ function imported(bytes: Uint8Array): Ending {
     : { count: 'unstable', wrong: 'written twice, the bytes differ' };
 }
 
-/** Answers each message, a seed and a number, with the ending of that case. */
-function serveImports(): void {
+/** Answers each message, a number and that of its case, with the ending of that case. */
+function serveImports(seeds: readonly string[]): void {
   process.on('disconnect', () => process.exit());
-  process.on('message', ({ seed, index }: { seed: number; index: number }) => process.send?.(imported(mutated(seed, index))));
+  process.on('message', ({ seed, index }: { seed: number; index: number }) => process.send?.(imported(mutated(seeds, seed, index))));
 }
 
 /** Cases of one kind, one after the other; whoever comes first takes the next, so that two cores have work. */
@@ -83,10 +86,11 @@ async function eachCase(cases: readonly number[], run: (index: number) => Promis
 }
 
 /** Imports in processes that are started again when one crashes or hangs. */
-function importers(seed: number) {
+function importers(seeds: readonly string[], seed: number) {
   type Child = ReturnType<typeof fork>;
   const free: Child[] = [];
-  const start = (): Child => fork(fileURLToPath(import.meta.url), ['--serve'], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const start = (): Child =>
+    fork(fileURLToPath(import.meta.url), ['--serve', ...seeds], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const run = (index: number): Promise<Ending> =>
     new Promise((resolve) => {
       const child = free.pop() ?? start();
@@ -114,7 +118,7 @@ interface CompileCase {
   readonly args: readonly string[];
 }
 
-function compileCase(seed: number, index: number, lines: string): CompileCase {
+function compileCase(seeds: readonly string[], seed: number, index: number, lines: string): CompileCase {
   const draw = drawOf('compile', seed, index);
   for (;;) {
     const file = draw.pick(seeds);
@@ -178,10 +182,10 @@ async function main(): Promise<void> {
       seed: { type: 'string', default: '1' },
       only: { type: 'string' },
       qc: { type: 'string', default: join(root, 'dist/src/cli/main.js') },
-      serve: { type: 'boolean', default: false },
+      models: { type: 'string', multiple: true, default: [join(root, 'test/fixtures/exported'), join(root, '../shared/cases')] },
     },
   });
-  if (values.serve) return serveImports();
+  const seeds = modelsIn(values.models);
   const seed = Number(values.seed);
   const casesOf = (count: string): readonly number[] =>
     Number(count) === 0 ? [] : values.only === undefined ? [...Array(Number(count)).keys()] : [Number(values.only)];
@@ -199,11 +203,11 @@ async function main(): Promise<void> {
       writeFileSync(file, model);
       console.log(`${kind} --seed ${seed} --only ${index}: ${wrong}\n  ${file} ${args.join(' ')}`);
     };
-  const importing = importers(seed);
+  const importing = importers(seeds, seed);
   await eachCase(
     casesOf(values.imports),
     importing.run,
-    note('import', (index) => ({ model: mutated(seed, index), args: [] })),
+    note('import', (index) => ({ model: mutated(seeds, seed, index), args: [] })),
   );
   importing.end();
   const folder = mkdtempSync(join(tmpdir(), 'qc-mutate-'));
@@ -211,7 +215,7 @@ async function main(): Promise<void> {
     const lines = join(folder, 'calib.jsonl');
     const ids = Array.from({ length: 2 }, (_, i) => Array.from({ length: 12 }, (_, j) => (i * 37 + j * 11) % 380));
     writeFileSync(lines, ids.map((input_ids) => JSON.stringify({ input_ids })).join('\n'));
-    const caseOf = (index: number): CompileCase => compileCase(seed, index, lines);
+    const caseOf = (index: number): CompileCase => compileCase(seeds, seed, index, lines);
     await eachCase(casesOf(values.compiles), (index) => compiled(caseOf(index), values.qc), note('compile', caseOf));
   } finally {
     rmSync(folder, { recursive: true });
@@ -221,4 +225,6 @@ async function main(): Promise<void> {
   process.exitCode = wrongs > 0 ? 1 : 0;
 }
 
-await main();
+const [first, ...rest] = process.argv.slice(2);
+if (first === '--serve') serveImports(rest);
+else await main();
