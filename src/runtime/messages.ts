@@ -71,14 +71,8 @@ export type Request =
   | { readonly kind: 'memory' }
   | { readonly kind: 'close'; readonly session: number };
 
-/** A request with the number that its answer carries. */
-export interface Call {
-  readonly call: number;
-  readonly request: Request;
-}
-
 export type Answer = OpenedSession | PackedTensors | Memory | number | null;
 
 export type Reply =
-  | { readonly call: number; readonly kind: 'done'; readonly answer: Answer }
-  | { readonly call: number; readonly kind: 'failed'; readonly message: string; readonly code: string | null };
+  | { readonly kind: 'done'; readonly answer: Answer }
+  | { readonly kind: 'failed'; readonly message: string; readonly code: string | null };

@@ -3,18 +3,7 @@ import { startChild } from './child-processes.ts';
 import { packed, unpacked } from './exchange.mjs';
 import { openKernels } from './kernels.ts';
 import { codeOf, inTemporary, processFault } from './machine-faults.ts';
-import type {
-  Answer,
-  Call,
-  Memory,
-  OpenedSession,
-  PackedTensors,
-  Reply,
-  Request,
-  SessionSettings,
-  WirePort,
-  WireTensors,
-} from './messages.ts';
+import type { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, WirePort, WireTensors } from './messages.ts';
 import { refuse, type Failure, type Subject } from './refusal.ts';
 import { temporaryFolders } from './temporary-folders.ts';
 
@@ -104,7 +93,6 @@ interface Calls {
 const closed: Failure = { kind: 'failed', message: 'the executor is closed', code: null };
 
 function callsOf(child: ChildProcess, afterwards: () => void): Calls {
-  let count = 0;
   let refusal: Failure | null = null;
   let answer: ((outcome: Outcome) => void) | null = null;
   let last: Promise<unknown> = Promise.resolve();
@@ -139,11 +127,11 @@ function callsOf(child: ChildProcess, afterwards: () => void): Calls {
   const send = (request: () => Request): Promise<Outcome> =>
     new Promise((resolve) => {
       if (refusal) return resolve(refusal);
-      const call: Call = { call: ++count, request: request() };
+      const message = request();
       answer = resolve;
       keepAlive();
       // A process that is gone says so itself.
-      child.send(call, () => {});
+      child.send(message, () => {});
     });
   const kill = (): void => {
     refusal ??= closed;

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { packed, unpacked } from './exchange.mjs';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
-/** @import { Answer, Call, Memory, OpenedSession, PackedTensors, Reply, Request, WirePort, WireTensor } from './messages.ts' */
+/** @import { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, WirePort, WireTensor } from './messages.ts' */
 
 /** The folder of large arrays, and the loader of the kernels where there is one. */
 const [folder = '', loader] = process.argv.slice(2);
@@ -18,14 +18,14 @@ let opened = 0;
 // A terminal sends its signals to all processes, but the one that started us decides; we end with it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
 process.on('disconnect', () => process.exit());
-process.on('message', (/** @type {Call} */ call) => void answered(call));
+process.on('message', (/** @type {Request} */ request) => void answered(request));
 
-/** @type {(call: Call) => Promise<void>} */
-async function answered({ call, request }) {
+/** @type {(request: Request) => Promise<void>} */
+async function answered(request) {
   try {
-    send({ call, kind: 'done', answer: await perform(request) });
+    send({ kind: 'done', answer: await perform(request) });
   } catch (error) {
-    send({ call, kind: 'failed', ...described(error) });
+    send({ kind: 'failed', ...described(error) });
   }
 }
 
