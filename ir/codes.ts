@@ -328,10 +328,28 @@ export const codes = {
   QC5005: entry(
     'error',
     'failure',
+    'ONNX Runtime crashed',
+    'The process in which `qc` runs ONNX Runtime has ended while it loaded or ran a model; the message has the signal. After SIGKILL, the system probably had too little memory: free some, or give fewer or shorter samples. After any other signal, the model probably holds something that ONNX Runtime does not check: check the model with `onnx.checker`, and report it to ONNX Runtime if it passes.',
+  ),
+  QC5006: entry(
+    'error',
+    'failure',
+    'temporary files cannot be written',
+    'The temporary folder does not exist, may not be written to, or its disk is full. It holds copies of the model and its activations: set `TMPDIR` to a folder with room for them.',
+  ),
+  QC5007: entry(
+    'error',
+    'failure',
+    'the system has no room for a process',
+    'ONNX Runtime runs in a process of its own, and the system cannot start one. End other programs, raise the limits of processes and open files (`ulimit -u`, `ulimit -n`), or ask for fewer threads with `--threads`.',
+  ),
+  QC5008: entry(
+    'error',
+    'failure',
     'kernels are not built',
     'There is no library of kernels where sessions look for one. `qc kernels build` builds it into the folder of the package; `QC_KERNELS` names one elsewhere. Without it, models run on the function bodies that they carry.',
   ),
-  QC5006: entry(
+  QC5009: entry(
     'error',
     'failure',
     'kernels cannot be built',

@@ -97,7 +97,7 @@ describe('kernels of the package', () => {
     for (const device of ['cpu', 'cuda'] as const) {
       const { code, stdout, stderr } = run(['path', device]);
       expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-      expect(stderr).toMatch(/QC5005: .*not built\n {2}hint: build it with qc kernels build/);
+      expect(stderr).toMatch(/QC5008: .*not built\n {2}hint: build it with qc kernels build/);
     }
     for (const file of [library.cpu, join(folders.cpu, 'qc_loader.node'), library.cuda]) leave(file);
     for (const device of ['cpu', 'cuda'] as const)
@@ -120,17 +120,17 @@ describe('kernels of the package', () => {
   });
 
   test('are not built where something is missing, and the error says what', () => {
-    expect(build({ cmake: compiles })).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(/QC5006: .*g\+\+ is needed/) });
+    expect(build({ cmake: compiles })).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(/QC5009: .*g\+\+ is needed/) });
     const broken = build({ cmake: '[ "$1" = --version ] || { echo no such preset; exit 1; }', 'g++': '' }, '--json');
     expect(broken).toMatchObject({ code: 1, stderr: '' });
     const { error } = JSON.parse(broken.stdout) as { readonly error: { readonly message: string; readonly notes: readonly string[] } };
-    expect(error).toMatchObject({ code: 'QC5006', message: expect.stringMatching(/cmake --preset release .*failed$/) });
+    expect(error).toMatchObject({ code: 'QC5009', message: expect.stringMatching(/cmake --preset release .*failed$/) });
     expect(error.notes).toContain('no such preset');
     rmSync(folders.cpu, { recursive: true });
     leave(folders.cpu);
     expect(build({ cmake: compiles, 'g++': '' })).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/QC5006: .*kernels\/build cannot be written to/),
+      stderr: expect.stringMatching(/QC5009: .*kernels\/build cannot be written to/),
     });
   });
 });

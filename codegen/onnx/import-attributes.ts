@@ -28,7 +28,8 @@ export function attributeFromProto(proto: AttributeProto, context: AttributeCont
     case kinds.ints:
       return { kind: 'ints', value: (proto.ints ?? []).map(toBigInt) };
     case kinds.string: {
-      const text = proto.s ?? new Uint8Array(0);
+      // A string that is not there reads as an empty array, which is no array of bytes.
+      const text = proto.s?.length ? proto.s : new Uint8Array(0);
       return isUtf8(text) ? { kind: 'string', value: decoded(text) } : opaque(proto, context);
     }
     case kinds.strings: {

@@ -1,5 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Graph, TensorType } from '../../ir/index.ts';
 import type { Feeds } from '../../passes/index.ts';
@@ -8,6 +7,7 @@ import { lookInto } from '../model.ts';
 import { inFreshProcess, type Footprint, type FreshOptions } from '../runtime/fresh-process.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
+import { temporaryFolders } from '../runtime/temporary-folders.ts';
 import { benchInput, type BenchInput } from './feeds.ts';
 import { operatorTimes, type OperatorTime, type ProfileEvent } from './profile.ts';
 import { ratioTo, timesOf, type Times } from './statistics.ts';
@@ -149,12 +149,13 @@ async function footprint({ path, inputs }: Subject, options: BenchOptions): Prom
 }
 
 async function profiled({ path, inputs }: Subject, length: number, options: BenchOptions): Promise<readonly OperatorTime[]> {
-  const folder = mkdtempSync(join(tmpdir(), 'qc-bench-'));
+  const folders = temporaryFolders();
+  const folder = folders.make();
   try {
     await inFreshProcess(path, inputs[length]!.feeds, { ...freshOptions(options, 1 + options.runs), profile: join(folder, 'profile') });
     const [name = ''] = readdirSync(folder);
     return operatorTimes(JSON.parse(readFileSync(join(folder, name), 'utf8')) as readonly ProfileEvent[]);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    folders.removeAll();
   }
 }

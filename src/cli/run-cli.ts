@@ -1,6 +1,7 @@
 import { CommanderError } from '@commander-js/extra-typings';
 import { fail } from '../../ir/diagnostics.ts';
 import { suggestion } from '../../passes/infra/options.ts';
+import { killChildren } from '../runtime/child-processes.ts';
 import { startTemporaryRoot } from './temporary-root.ts';
 import { documentOf, exitCodeFor, problemsIn } from './errors.ts';
 import { watchSignals, type Signals } from './signals.ts';
@@ -37,7 +38,10 @@ function checkCommand([first, second]: readonly string[], names: readonly string
 /** A command with what it leaves to be cleaned up: signals watched, temporary files in a folder of their own. */
 async function attend(terminal: Terminal, command: Command): Promise<number> {
   const removeTemporary = startTemporaryRoot();
-  const signals = watchSignals(terminal, removeTemporary);
+  const signals = watchSignals(terminal, () => {
+    killChildren();
+    removeTemporary();
+  });
   try {
     return (await command({ terminal, signal: signals.signal })) ?? 0;
   } catch (error) {

@@ -25,7 +25,7 @@ export function watchSignals(terminal: Terminal, cleanUp: () => void): Signals {
   };
   const heard = (name: Name): void => {
     if (first !== null) {
-      // A run of ONNX Runtime cannot be cancelled and process.exit waits for it; the signal's own default does not.
+      // By the signal's own default, as the shell expects of a process that Ctrl-C ends.
       release();
       cleanUp();
       process.kill(process.pid, name);

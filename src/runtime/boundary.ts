@@ -48,7 +48,7 @@ export function portFrom(role: 'input' | 'output', wire: WirePort, at: Location)
   };
 }
 
-/** Copies of the feeds for a message to give away: one copy, where a message that keeps its arrays makes two. */
+/** The feeds for a message; copies, because the caller may change its arrays before the message is sent. */
 export const feedsToWire = (feeds: Feeds, at: Location): WireTensors =>
   Object.fromEntries(
     Object.entries(feeds).map(([name, { dtype, shape, data }]) => {

@@ -6,6 +6,9 @@ export interface SessionSettings extends SessionExtras {
   readonly intraOpNumThreads: number;
   readonly executionProviders: readonly string[];
   readonly graphOptimizationLevel: 'disabled' | 'basic' | 'extended' | 'all';
+  /** Whether it writes the times of its nodes when it is closed, and to where: the beginning of a file's path. */
+  readonly enableProfiling?: boolean;
+  readonly profileFilePrefix?: string;
 }
 
 /** The element types of onnxruntime-node that cross the boundary as typed arrays. */
@@ -31,6 +34,15 @@ export interface WireTensor {
 
 export type WireTensors = Readonly<Record<string, WireTensor>>;
 
+/** A tensor in a message; a large array lies in a file, which the reader removes. */
+export interface PackedTensor {
+  readonly type: RuntimeType;
+  readonly dims: readonly number[];
+  readonly data: TypedData | { readonly file: string; readonly elements: number };
+}
+
+export type PackedTensors = Readonly<Record<string, PackedTensor>>;
+
 /** An input or output as ONNX Runtime describes it; `type` is null for what is no tensor. */
 export interface WirePort {
   readonly name: string;
@@ -42,22 +54,25 @@ export interface OpenedSession {
   readonly session: number;
   readonly inputs: readonly WirePort[];
   readonly outputs: readonly WirePort[];
+  /** Of loading the model. */
+  readonly milliseconds: number;
+}
+
+/** Bytes of resident memory of the process: now, and at most until now. */
+export interface Memory {
+  readonly now: number;
+  readonly peak: number;
 }
 
 export type Request =
   | { readonly kind: 'open'; readonly path: string; readonly settings: SessionSettings }
-  | { readonly kind: 'run'; readonly session: number; readonly feeds: WireTensors }
-  | { readonly kind: 'time'; readonly session: number; readonly feeds: WireTensors }
+  | { readonly kind: 'run'; readonly session: number; readonly feeds: PackedTensors }
+  | { readonly kind: 'time'; readonly session: number; readonly feeds: PackedTensors }
+  | { readonly kind: 'memory' }
   | { readonly kind: 'close'; readonly session: number };
 
-/** A request with the number that its answer carries. */
-export interface Call {
-  readonly call: number;
-  readonly request: Request;
-}
-
-export type Answer = OpenedSession | WireTensors | number | null;
+export type Answer = OpenedSession | PackedTensors | Memory | number | null;
 
 export type Reply =
-  | { readonly call: number; readonly kind: 'done'; readonly answer: Answer }
-  | { readonly call: number; readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'done'; readonly answer: Answer }
+  | { readonly kind: 'failed'; readonly message: string; readonly code: string | null };

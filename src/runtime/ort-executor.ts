@@ -2,12 +2,14 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { executable } from '../../codegen/executable.ts';
 import { writeModel } from '../../codegen/onnx/index.ts';
+import { QcError } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { Executor, Feeds, Program } from '../../passes/infra/executor.ts';
 import { crosses, feedsFromWire, feedsToWire, portFrom, refuseToCross, type Port } from './boundary.ts';
 import { countKernelOperators, kernelOperatorsIn, kernelUse, type KernelChoice, type KernelUse } from './kernel-use.ts';
+import { temporaryFolderFails } from './machine-faults.ts';
 import type { SessionSettings } from './messages.ts';
-import { placeOf, refuse, type Subject } from './refusal.ts';
+import { placeOf, type Subject } from './refusal.ts';
 import { startSessionHost, type SessionHost } from './session-host.ts';
 import { temporaryFolders } from './temporary-folders.ts';
 
@@ -26,11 +28,11 @@ export interface OrtProgram extends Program {
   readonly outputs: readonly Port[];
   /** How operators that the library of kernels has are computed; null for a program without any. */
   readonly kernels: KernelUse | null;
-  /** Runs once, and gives the milliseconds that it took in the worker. */
+  /** Runs once, and gives the milliseconds that it took ONNX Runtime. */
   time(feeds: Feeds): Promise<number>;
 }
 
-/** ONNX Runtime in a worker thread, which starts with the first load. Runs of all its programs follow one another. */
+/** ONNX Runtime in a child process, which starts with the first load. Runs of all its programs follow one another. */
 export class OrtExecutor implements Executor {
   readonly #settings: Omit<SessionSettings, 'extra'>;
   readonly #kernels: KernelChoice;
@@ -52,7 +54,7 @@ export class OrtExecutor implements Executor {
     const release = (): void => this.#folders.remove(folder);
     try {
       checkBoundary(graph, subject);
-      writeModel(executable(graph), subject.path, { externalData: 'always' });
+      writeTemporary(executable(graph), subject.path);
       return await this.#open(subject, countKernelOperators(graph), release);
     } catch (error) {
       release();
@@ -65,7 +67,7 @@ export class OrtExecutor implements Executor {
     return this.#open({ name: path, path, nodes: new Map() }, kernelOperatorsIn(path), () => {});
   }
 
-  /** Ends the worker with all its programs and removes their folders. A later load starts a new worker. */
+  /** Ends the process with all its programs and removes their folders. A later load starts a new one, as it does after a crash. */
   async close(): Promise<void> {
     const host = this.#host;
     this.#host = null;
@@ -75,25 +77,19 @@ export class OrtExecutor implements Executor {
 
   async #open(subject: Subject, operators: number, release: () => void): Promise<OrtProgram> {
     const { use, options } = kernelUse(operators, this.#kernels, this.#settings);
-    const host = (this.#host ??= startSessionHost());
-    const opened = await host
-      .open(subject.path, { ...this.#settings, ...options })
-      .catch((error: unknown) => refuse(subject, 'load', error));
+    if (!this.#host?.alive) this.#host = startSessionHost();
+    const session = await this.#host.open(subject, { ...this.#settings, ...options });
     const at = placeOf(subject);
     const close = async (): Promise<void> => {
-      // A worker that has ended holds no session any more.
-      await host.close(opened.session).catch(() => {});
+      await session.close();
       release();
     };
     try {
       return {
-        inputs: opened.inputs.map((port) => portFrom('input', port, at)),
-        outputs: opened.outputs.map((port) => portFrom('output', port, at)),
-        run: async (feeds) => {
-          const outputs = host.run(opened.session, feedsToWire(feeds, at));
-          return feedsFromWire(await outputs.catch((error: unknown) => refuse(subject, 'run', error)));
-        },
-        time: (feeds) => host.time(opened.session, feedsToWire(feeds, at)).catch((error: unknown) => refuse(subject, 'run', error)),
+        inputs: session.inputs.map((port) => portFrom('input', port, at)),
+        outputs: session.outputs.map((port) => portFrom('output', port, at)),
+        run: async (feeds) => feedsFromWire(await session.run(feedsToWire(feeds, at))),
+        time: async (feeds) => session.time(feedsToWire(feeds, at)),
         kernels: use,
         close,
       };
@@ -101,6 +97,15 @@ export class OrtExecutor implements Executor {
       await close();
       throw error;
     }
+  }
+}
+
+/** What `writeModel` says of an output is true of the temporary folder here. */
+function writeTemporary(graph: Graph, path: string): void {
+  try {
+    writeModel(graph, path, { externalData: 'always' });
+  } catch (error) {
+    throw error instanceof QcError && error.code === 'QC4201' ? temporaryFolderFails(error.diagnostics[0]!.message) : error;
   }
 }
 

@@ -1,103 +1,158 @@
-import { Worker } from 'node:worker_threads';
-import type { Answer, Call, OpenedSession, Reply, Request, SessionSettings, WireTensors } from './messages.ts';
+import type { ChildProcess } from 'node:child_process';
+import { startChild } from './child-processes.ts';
+import { packed, unpacked } from './exchange.mjs';
+import { openKernels } from './kernels.ts';
+import { codeOf, inTemporary, processFault } from './machine-faults.ts';
+import type { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, WirePort, WireTensors } from './messages.ts';
+import { refuse, type Failure, type Subject } from './refusal.ts';
+import { temporaryFolders } from './temporary-folders.ts';
 
-/** The worker thread that holds the sessions; every call rejects with an `Error` that has ONNX Runtime's message. */
-export interface SessionHost {
-  open(path: string, settings: SessionSettings): Promise<OpenedSession>;
-  /** Gives the arrays of the feeds away. */
-  run(session: number, feeds: WireTensors): Promise<WireTensors>;
+/** A session in the process; what fails is a coded error at its subject. */
+export interface Session {
+  readonly inputs: readonly WirePort[];
+  readonly outputs: readonly WirePort[];
+  /** Of loading the model. */
+  readonly milliseconds: number;
+  run(feeds: WireTensors): Promise<WireTensors>;
   /** As `run`, but gives the milliseconds that it took. */
-  time(session: number, feeds: WireTensors): Promise<number>;
-  close(session: number): Promise<void>;
-  /** Ends the worker after the call that it is in; the calls after that one reject. */
-  end(): Promise<void>;
-}
-
-interface Waiting {
-  resolve(answer: Answer): void;
-  reject(error: Error): void;
-}
-
-/** Words of the memory that both threads see; session-worker.mjs has the same. */
-const slots = { stopping: 0, busy: 1 } as const;
-
-/** A new worker; it keeps the process alive only while a call waits for its answer. */
-export function startSessionHost(): SessionHost {
-  const state = new Int32Array(new SharedArrayBuffer(8));
-  // The flags of this process are not the worker's: `--eval`, `--input-type` or a loader for TypeScript would break or slow it.
-  const worker = new Worker(new URL('./session-worker.mjs', import.meta.url), { workerData: state, execArgv: [] });
-  const stop = (): void => stopAndWait(state);
-  // A thread that failed never says that it is idle. This comes before the calls are told, who may end the process at once.
-  for (const event of ['error', 'exit']) worker.on(event, () => process.off('exit', stop));
-  process.on('exit', stop);
-  const calls = waitingCalls(worker);
-  const { ask } = calls;
-  return {
-    open: async (path, settings) => (await ask({ kind: 'open', path, settings })) as OpenedSession,
-    run: async (session, feeds) => (await ask({ kind: 'run', session, feeds }, buffersOf(feeds))) as WireTensors,
-    time: async (session, feeds) => (await ask({ kind: 'time', session, feeds }, buffersOf(feeds))) as number,
-    close: async (session) => void (await ask({ kind: 'close', session })),
-    end: async () => {
-      Atomics.store(state, slots.stopping, 1);
-      await calls.close();
-      await worker.terminate();
-    },
-  };
-}
-
-const buffersOf = (feeds: WireTensors): readonly ArrayBuffer[] =>
-  Object.values(feeds).flatMap(({ data: { buffer } }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
-
-/** A thread that ends inside onnxruntime-node aborts the process, so its end waits for the call that it is in. */
-function stopAndWait(state: Int32Array): void {
-  Atomics.store(state, slots.stopping, 1);
-  while (Atomics.load(state, slots.busy) === 1) Atomics.wait(state, slots.busy, 1);
-}
-
-interface WaitingCalls {
-  ask(request: Request, transfer?: readonly ArrayBuffer[]): Promise<Answer>;
-  /** Takes no more calls, and resolves when those that wait have their answers. */
+  time(feeds: WireTensors): Promise<number>;
   close(): Promise<void>;
 }
 
-function waitingCalls(worker: Worker): WaitingCalls {
-  const waiting = new Map<number, Waiting>();
-  let count = 0;
-  let dead: Error | null = null;
-  let idle = (): void => {};
-  const take = (call: number): Waiting | undefined => {
-    const found = waiting.get(call);
-    waiting.delete(call);
-    if (waiting.size > 0) return found;
-    worker.unref();
-    idle();
-    return found;
+/**
+ * The child process that holds the sessions, so that a crash of ONNX Runtime is an error and not the end of this process. Its calls
+ * follow one another.
+ */
+export interface SessionHost {
+  /** False once the process has ended, and its sessions with it. */
+  readonly alive: boolean;
+  open(subject: Subject, settings: SessionSettings): Promise<Session>;
+  /** Of the process, with ONNX Runtime loaded. */
+  memory(subject: Subject): Promise<Memory>;
+  /** Ends the process after the call that it is in; the calls after that one reject. */
+  end(): Promise<void>;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+/** A new process; it keeps this one alive only while a call waits for its answer. */
+export function startSessionHost(): SessionHost {
+  const folders = temporaryFolders();
+  const folder = folders.make();
+  const { loader } = openKernels();
+  const calls = callsOf(started([folder, ...(loader === null ? [] : [loader])]), () => folders.removeAll());
+  const ask = async (subject: Subject, action: 'load' | 'run', request: () => Request): Promise<Answer> => {
+    const outcome = await calls.ask(request);
+    return outcome.kind === 'done' ? outcome.answer : refuse(subject, action, outcome);
   };
-  const die = (error: Error): void => {
-    dead ??= error;
-    for (const call of waiting.keys()) take(call)?.reject(dead);
+  const open = async (subject: Subject, settings: SessionSettings): Promise<Session> => {
+    const opened = (await ask(subject, 'load', () => ({ kind: 'open', path: subject.path, settings }))) as OpenedSession;
+    const { session } = opened;
+    const send = (kind: 'run' | 'time', feeds: WireTensors): Promise<Answer> =>
+      ask(subject, 'run', () => ({ kind, session, feeds: inTemporary(() => packed(feeds, folder)) }));
+    return {
+      ...opened,
+      run: async (feeds) => {
+        const answer = (await send('run', feeds)) as PackedTensors;
+        return inTemporary(() => unpacked(answer));
+      },
+      time: async (feeds) => (await send('time', feeds)) as number,
+      // A process that has ended holds no session any more.
+      close: async () => void (await calls.ask(() => ({ kind: 'close', session }))),
+    };
   };
-  worker.unref();
-  worker.on('message', (reply: Reply) => {
-    const caller = take(reply.call);
-    if (reply.kind === 'done') caller?.resolve(reply.answer);
-    else caller?.reject(new Error(reply.message));
-  });
-  worker.on('error', die);
-  worker.on('messageerror', die);
-  worker.on('exit', (code) => die(new Error(`the thread of ONNX Runtime has ended (code ${code})`)));
   return {
-    ask: (request, transfer = []) =>
-      new Promise((resolve, reject) => {
-        if (dead) return reject(dead);
-        const call: Call = { call: ++count, request };
-        worker.postMessage(call, transfer);
-        waiting.set(call.call, { resolve, reject });
-        worker.ref();
-      }),
-    close: () => {
-      dead ??= new Error('the executor is closed');
-      return new Promise((resolve) => (waiting.size === 0 ? resolve() : (idle = resolve)));
+    get alive() {
+      return calls.alive();
     },
+    open,
+    memory: async (subject) => (await ask(subject, 'load', () => ({ kind: 'memory' }))) as Memory,
+    end: calls.end,
+    kill: calls.kill,
   };
 }
+
+function started(args: readonly string[]): ChildProcess {
+  try {
+    return startChild(args);
+  } catch (error) {
+    throw processFault(String(error), codeOf(error));
+  }
+}
+
+type Outcome = { readonly kind: 'done'; readonly answer: Answer } | Failure;
+
+interface Calls {
+  /** Sends the request when those before it are answered, which it is made for only then. */
+  ask(request: () => Request): Promise<Outcome>;
+  alive(): boolean;
+  end(): Promise<void>;
+  kill(): void;
+}
+
+const closed: Failure = { kind: 'failed', message: 'the executor is closed', code: null };
+
+function callsOf(child: ChildProcess, afterwards: () => void): Calls {
+  let refusal: Failure | null = null;
+  let answer: ((outcome: Outcome) => void) | null = null;
+  let last: Promise<unknown> = Promise.resolve();
+
+  const keepAlive = (): void => {
+    child.ref();
+    child.channel?.ref();
+  };
+  const letEnd = (): void => {
+    child.unref();
+    child.channel?.unref();
+  };
+  const settle = (outcome: Outcome): void => {
+    const waiting = answer;
+    answer = null;
+    letEnd();
+    waiting?.(outcome);
+  };
+  const ended = new Promise<void>((resolve) => {
+    const over = (failure: Failure, next: Failure): void => {
+      refusal ??= next;
+      settle(failure);
+      afterwards();
+      resolve();
+    };
+    child.once('close', (exitCode, signal) => over(refusal ?? { kind: 'crashed', exitCode, signal }, { kind: 'lost' }));
+    child.on('error', (error) => over(unstarted(error), unstarted(error)));
+  });
+  child.on('message', (reply: Reply) => settle(reply));
+  letEnd();
+
+  const send = (request: () => Request): Promise<Outcome> =>
+    new Promise((resolve) => {
+      if (refusal) return resolve(refusal);
+      const message = request();
+      answer = resolve;
+      keepAlive();
+      // A process that is gone says so itself.
+      child.send(message, () => {});
+    });
+  const kill = (): void => {
+    refusal ??= closed;
+    child.kill('SIGKILL');
+  };
+  return {
+    ask: (request) => {
+      const outcome = last.then(() => send(request));
+      last = outcome.catch(() => {});
+      return outcome;
+    },
+    alive: () => refusal === null,
+    end: async () => {
+      refusal ??= closed;
+      await last;
+      keepAlive();
+      kill();
+      await ended;
+    },
+    kill,
+  };
+}
+
+const unstarted = (error: Error): Failure => ({ kind: 'unstarted', message: error.message, code: codeOf(error) });

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import type { Feeds, Spool } from '../../passes/infra/executor.ts';
+import { codeOf, temporaryFault } from './machine-faults.ts';
 import { temporaryFolders } from './temporary-folders.ts';
 
 /** Activations as files in a temporary folder, so that a sweep over a large model needs memory for one sample only. */
@@ -14,7 +15,10 @@ export function fileSpool(): Spool {
     return names.get(key)!;
   };
   return {
-    put: (key, feeds) => writeFile(fileOf(key), serialize(feeds)),
+    put: (key, feeds) =>
+      writeFile(fileOf(key), serialize(feeds)).catch((error: unknown) => {
+        throw temporaryFault(codeOf(error)) ?? error;
+      }),
     get: async (key) => deserialize(await readFile(fileOf(key))) as Feeds,
     close: async () => folders.removeAll(),
   };

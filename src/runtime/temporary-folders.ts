@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inTemporary } from './machine-faults.ts';
 
 /** Folders that are gone after `remove`, `removeAll`, or the end of the process. */
 export interface TemporaryFolders {
@@ -17,10 +18,11 @@ export function temporaryFolders(): TemporaryFolders {
   const remove = (folder: string): void => {
     if (!live.delete(folder)) return;
     if (live.size === 0) process.off('exit', removeAll);
-    rmSync(folder, { recursive: true, force: true });
+    // Once more, should a process that was killed have made a file meanwhile.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   };
   const make = (): string => {
-    const folder = mkdtempSync(join(tmpdir(), 'qc-'));
+    const folder = inTemporary(() => mkdtempSync(join(tmpdir(), 'qc-')));
     if (live.size === 0) process.on('exit', removeAll);
     live.add(folder);
     return folder;

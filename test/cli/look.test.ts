@@ -131,5 +131,5 @@ describe('opt', () => {
 test('doctor finds what qc needs', async () => {
   const found = await json('doctor');
   expect(found.ok).toBe(true);
-  expect(found.checks.find((c: { name: string }) => c.name === 'run in a worker').status).toBe('ok');
+  expect(found.checks.find((c: { name: string }) => c.name === 'run in a process').status).toBe('ok');
 });

@@ -15,6 +15,14 @@ const again = (bytes: Uint8Array): ModelProto => decodeModel(exported(bytes));
 const x = value('x', 'f32', [4]);
 const y = value('y', 'f32', [4]);
 
+test('an attribute of a kind whose value is not there has the value of nothing', () => {
+  const attribute = [kinds.string, kinds.strings, kinds.int, kinds.float, kinds.ints].map((type) => ({ name: `a${type}`, type }));
+  const bytes = model({ node: [node('Custom', ['x'], ['y'], { attribute })], input: [x], output: [y] });
+  const [read] = [...readModelBytes(bytes).nodes];
+  expect(attribute.map(({ name }) => read!.attributes.get(name))).toMatchObject(['', [], 0n, 0, []].map((value) => ({ value })));
+  expect(Buffer.compare(exported(exported(bytes)), exported(bytes))).toBe(0);
+});
+
 describe('what the IR has no words for is written back', () => {
   const bytes = model(
     {

@@ -14,11 +14,8 @@ import { echo, heavy, linear, mismatched, narrow, unknownOperator } from './grap
 const folder = mkdtempSync(join(tmpdir(), 'qc-test-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-let executor = new OrtExecutor();
-beforeEach(() => {
-  executor = new OrtExecutor({ threads: 1 });
-});
-afterEach(() => executor.close());
+const executor = new OrtExecutor({ threads: 1 });
+afterAll(() => executor.close());
 
 const f32 = (shape: readonly number[], ...data: readonly number[]): HostTensor => ({ dtype: 'f32', shape, data: Float32Array.from(data) });
 const elements = (data: ArrayLike<number | bigint>): (number | bigint)[] => Array.from(data);
@@ -53,7 +50,7 @@ describe('a loaded graph', () => {
     expect(await program.run(one)).toEqual({ y: f32([1, 2], 14, 26) });
   });
 
-  test('shares the worker with others', async () => {
+  test('shares the process with others', async () => {
     const [a, b] = await Promise.all([executor.load(linear()), executor.load(echo('f32'))]);
     const runs = await Promise.all([a.run(one), b.run({ x: f32([1], 5) }), a.run({ x: f32([1, 2], 0, 0) })]);
     expect(runs.map(({ y }) => elements(y!.data))).toEqual([
@@ -108,6 +105,17 @@ describe('arrays', () => {
     const data = Buffer.from('ab');
     const { y } = await program.run({ x: { dtype: 'u8', shape: [2], data } });
     expect([elements(y!.data), data.toString()]).toEqual([[97, 98, 97, 98], 'ab']);
+  });
+
+  test('that are large, in both directions, and leave no file', async () => {
+    const program = await executor.load(echo('f32'));
+    const data = Float32Array.from({ length: 100_000 }, (_, i) => i);
+    const files = (): number => readdirSync(tmpdir(), { recursive: true }).length;
+    const before = files();
+    const { y } = await program.run({ x: { dtype: 'f32', shape: [data.length], data } });
+    expect(y!.shape).toEqual([200_000]);
+    expect(Buffer.from(y!.data.buffer).equals(Buffer.concat([data, data].map((d) => new Uint8Array(d.buffer))))).toBe(true);
+    expect(files()).toBe(before);
   });
 
   test('what was fed stays usable, views and shared memory too', async () => {
@@ -178,22 +186,29 @@ describe('QC5001', () => {
 });
 
 describe('the end', () => {
+  let executor = new OrtExecutor();
+  beforeEach(() => {
+    executor = new OrtExecutor({ threads: 1 });
+  });
+  afterEach(() => executor.close());
   const folders = (): readonly string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('qc-') && !name.startsWith('qc-test-'));
+  const models = (): readonly string[] =>
+    readdirSync(tmpdir(), { recursive: true, encoding: 'utf8' }).filter((name) => /^qc-(?!test-).*model\.onnx$/.test(name));
 
   test('a program that is closed runs no more and leaves no folder', async () => {
-    const before = folders();
+    const before = models();
     const program = await executor.load(linear());
-    expect(folders().length).toBe(before.length + 1);
+    expect(models().length).toBe(before.length + 1);
     await program.close();
     await program.close();
-    expect(folders()).toEqual(before);
+    expect(models()).toEqual(before);
     await expect(program.run(one)).rejects.toMatchObject(refusal(/the session is closed/));
   });
 
   test('a graph that is refused leaves no folder', async () => {
-    const before = folders();
+    const before = models();
     await expect(executor.load(unknownOperator())).rejects.toMatchObject({ code: 'QC5001' });
-    expect(folders()).toEqual(before);
+    expect(models()).toEqual(before);
   });
 
   test('closing the executor lets the run under way finish and refuses all others', async () => {
@@ -228,7 +243,7 @@ describe('the end', () => {
       const one = { x: { dtype: 'f32', shape: [512, 512], data: new Float32Array(512 * 512) } };
       const program = await new OrtExecutor().load(heavy());
       const { y19 } = await program.run(one);
-      console.log(y19.shape.join(), readdirSync(process.env.TMPDIR).filter((n) => n.startsWith('qc-')).length);
+      console.log(y19.shape.join(), readdirSync(process.env.TMPDIR, { recursive: true }).filter((n) => n.endsWith('/model.onnx')).length);
       ${end}`;
     const args = ['--import', 'tsx', '--input-type=module', '--eval', script];
     const env = { ...process.env, TMPDIR: home };

@@ -77,12 +77,12 @@ const looks: Readonly<Record<string, () => Finding | Promise<Finding>>> = {
     const found = `${version}, backends: ${backends.join(', ')}`;
     return backends.includes('cpu') ? ok(found) : failed(found, reinstall);
   },
-  async 'run in a worker'() {
+  async 'run in a process'() {
     const y = await resultOf('graph @doctor(%x: f32[2]) { %y: f32[2] = Relu(%x) return %y }', {
       x: { dtype: 'f32', shape: [2], data: Float32Array.of(-1, 2) },
     });
     const right = y?.data[0] === 0 && y.data[1] === 2;
-    return right ? ok('a worker thread ran a session of one node') : failed('a session of one node gave wrong results', reinstall);
+    return right ? ok('a child process ran a session of one node') : failed('a session of one node gave wrong results', reinstall);
   },
   async 'run on kernels'() {
     if (openKernels().library === null) return ok('nothing to run');

@@ -7,14 +7,14 @@ import { packageRoot } from '../../package-root.ts';
 import { builtLibrary, findKernelFiles, notBuilt, supported, type KernelDevice } from '../../runtime/kernel-files.ts';
 import type { Io } from '../command.ts';
 
-/** Prints the path of the library that sessions use; QC5005 when there is none. */
+/** Prints the path of the library that sessions use; QC5008 when there is none. */
 export async function kernelPathCommand(device: KernelDevice, io: Io): Promise<void> {
   const found = findKernelFiles({ wish: process.env['QC_KERNELS'], platform: here, root: packageRoot() });
   if (typeof found === 'string') return missing(device, found);
   give(device, (device === 'cpu' ? found.library : found.cuda) ?? missing(device, notBuilt), io);
 }
 
-/** Builds the library and prints its path; QC5006 when that is not possible. */
+/** Builds the library and prints its path; QC5009 when that is not possible. */
 export async function buildKernelsCommand(device: KernelDevice, io: Io): Promise<void> {
   if (here !== supported) cannotBuild(`there are none for ${here}, only for ${supported}`);
   const library = builtLibrary(packageRoot(), device);
@@ -31,7 +31,7 @@ function give(device: KernelDevice, library: string, { terminal }: Io): void {
 }
 
 const missing = (device: KernelDevice, why: string): never =>
-  fail('QC5005', `there is no library of kernels for ${device}: ${why}`, undefined, why === notBuilt ? { hint: howToBuildIt[device] } : {});
+  fail('QC5008', `there is no library of kernels for ${device}: ${why}`, undefined, why === notBuilt ? { hint: howToBuildIt[device] } : {});
 
 const howToBuildIt: Readonly<Record<KernelDevice, string>> = {
   cpu: 'build it with qc kernels build',
@@ -39,7 +39,7 @@ const howToBuildIt: Readonly<Record<KernelDevice, string>> = {
 };
 
 const cannotBuild = (why: string, notes: readonly string[] = []): never =>
-  fail('QC5006', `the kernels cannot be built: ${why}`, undefined, { notes, hint: 'models run on their function bodies without them' });
+  fail('QC5009', `the kernels cannot be built: ${why}`, undefined, { notes, hint: 'models run on their function bodies without them' });
 
 /** Makes the folder of the build, so that a package that cannot be written to is refused before any work. */
 function makeFolder(folder: string): void {
