@@ -41,6 +41,8 @@ namespace qc {
 
 inline constexpr char kDomain[] = "${domain}";
 inline constexpr size_t kOperatorCount = ${operators.length};
+// How many names each operator has: ClusterMatMul, ClusterMatMul_1 and so on.
+inline constexpr size_t kNames = ${manifest.names};
 
 ${operators.map(signature).join('\n')}
 }  // namespace qc

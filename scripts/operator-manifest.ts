@@ -29,6 +29,7 @@ export interface Manifest {
   readonly version: number;
   readonly step: number;
   readonly tile: number;
+  readonly names: number;
   readonly types: Readonly<Record<string, readonly string[]>>;
   readonly operators: readonly Operator[];
   readonly attributes: Readonly<Record<string, AttributeEntry>>;

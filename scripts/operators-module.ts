@@ -2,7 +2,7 @@ import { typesOf, type Manifest, type Port } from './operator-manifest.ts';
 
 /** `codegen/kernels/operators.ts`: the manifest as TypeScript, which needs no file at run time. */
 export function operatorsModule(manifest: Manifest): string {
-  const { step, tile, operators, attributes } = manifest;
+  const { step, tile, names, operators, attributes } = manifest;
   const body = operators.map((op) => {
     const ports = (list: readonly Port[]): string =>
       `[${list.map((p) => `{ name: '${p.name}', type: '${p.type}', optional: ${p.optional === true} }`).join(', ')}]`;
@@ -16,6 +16,9 @@ export const step = ${step};
 
 /** Output channels in a tile of a packed weight. */
 export const tile = ${tile};
+
+/** How many names the library knows each operator by: \`ClusterMatMul\`, \`ClusterMatMul_1\` and so on. */
+export const kernelNames = ${names};
 
 /** The operators of the kernel library. The element type \`T\` is ${typesOf(manifest)}, the same at all ports of a node. */
 export const kernelOperators = {

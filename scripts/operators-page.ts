@@ -25,7 +25,8 @@ them; kernels for CUDA count on it.`;
 
 const rules = `## What holds for all of them
 
-- Without the library a model runs on the function bodies that it carries, one for each signature, chosen by \`overload\`. With it, the
+- Without the library a model runs on the function bodies that it carries, one for each signature, under a name of its own (\`ClusterMatMul\`, \`ClusterMatMul_1\`,
+  ... up to 15, then by \`overload\`), because ONNX Runtime before 1.27 ignores overloads. The library knows all of these names. With it, the
   library's kernels run; ONNX Runtime never falls back from a kernel to a body, so the library registers every element type.
 - All CPU levels (scalar, AVX2, AVX-VNNI, AVX512-VNNI) give the same bits, whatever the number of threads.
 - On CUDA, codes of given floats are those of the CPU. Sums of floats are added up in another order: results differ in their last places,

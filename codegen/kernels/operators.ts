@@ -6,6 +6,9 @@ export const step = 32;
 /** Output channels in a tile of a packed weight. */
 export const tile = 16;
 
+/** How many names the library knows each operator by: `ClusterMatMul`, `ClusterMatMul_1` and so on. */
+export const kernelNames = 16;
+
 /** The operators of the kernel library. The element type `T` is f32, f16 or bf16, the same at all ports of a node. */
 export const kernelOperators = {
   QuantizeClusters: {

@@ -4,7 +4,7 @@ import type { Tensor } from '../../ir/tensor.ts';
 import type { TensorType } from '../../ir/types.ts';
 import { carriedOfGraph, carriedOfNode, carriedOfValue } from './carried.ts';
 import { tensorPieces, type ExternalPlace } from './export-tensor.ts';
-import { completeAttributes, overloadOf } from './functions.ts';
+import { completeAttributes, type LocalFunctions } from './functions.ts';
 import type { AttributeProto, NodeProto, TypeProto, ValueInfoProto } from './messages.ts';
 import { field, type Piece } from './pieces.ts';
 import { encodeMessage, int64 } from './proto.ts';
@@ -14,13 +14,21 @@ import { typeFromProto, typeToProto } from './type-protos.ts';
 /** Which constants go to the side file, and where. */
 export type Placement = (tensor: Tensor) => ExternalPlace | null;
 
+/** What holds for all graphs of a model that is written. */
+export interface ExportContext {
+  readonly place: Placement;
+  /** How a node calls the body that it has in the model. */
+  readonly nameOf: LocalFunctions['nameOf'];
+}
+
 /** The message of a graph and the graphs inside it; nothing of the constants is read yet. */
-export function graphPieces(graph: Graph, place: Placement): Piece[] {
+export function graphPieces(graph: Graph, context: ExportContext): Piece[] {
+  const { place } = context;
   const pieces: Piece[] = [];
   const add = (number: number, content: readonly Piece[]): void => {
     for (const piece of field(number, content)) pieces.push(piece);
   };
-  for (const node of graph.nodes) add(1, nodePieces(node, place));
+  for (const node of graph.nodes) add(1, nodePieces(node, context));
   for (const input of graph.inputs) {
     const { initial, initializer } = carriedOfValue(input);
     if (initial) add(5, tensorPieces(initial, { ...initializer, name: input.name }, place(initial)));
@@ -104,22 +112,22 @@ function typeOf(value: Value, carried: TypeProto | null): TypeProto | null {
   return said && JSON.stringify(said) === JSON.stringify(value.type) ? carried : typeToProto(value.type);
 }
 
-function nodePieces(node: Node, place: Placement): Piece[] {
+function nodePieces(node: Node, context: ExportContext): Piece[] {
   const { proto, attributes: details } = carriedOfNode(node);
   const { domain, opType } = spellingOf(node);
-  const overload = overloadOf(node);
+  const call = context.nameOf(node);
   const head: NodeProto = {
     ...proto,
     input: operandNames(node),
     output: node.outputs.map((value) => (isOmitted(value) ? '' : value.name)),
-    opType,
+    opType: call.opType === '' ? opType : call.opType,
     ...(node.name === '' ? {} : { name: node.name }),
     ...(domain === '' ? {} : { domain }),
-    ...(overload === '' ? {} : { overload }),
+    ...(call.overload === '' ? {} : { overload: call.overload }),
   };
   const pieces: Piece[] = [encodeMessage('NodeProto', head)];
   for (const [name, attribute] of completeAttributes(node))
-    for (const piece of field(5, attributePieces(name, attribute, details?.get(name) ?? {}, place))) pieces.push(piece);
+    for (const piece of field(5, attributePieces(name, attribute, details?.get(name) ?? {}, context))) pieces.push(piece);
   return pieces;
 }
 
@@ -132,7 +140,7 @@ function operandNames(node: Node): string[] {
 const isOmitted = (value: Value): boolean =>
   carriedOfValue(value).omitted === true && value.uses.size === 0 && !value.producer?.graph?.outputs.includes(value);
 
-function attributePieces(name: string, attribute: Attribute, details: Partial<AttributeProto>, place: Placement): Piece[] {
+function attributePieces(name: string, attribute: Attribute, details: Partial<AttributeProto>, context: ExportContext): Piece[] {
   const { t, ...rest } = details;
   const head = (message: AttributeProto): Uint8Array => encodeMessage('AttributeProto', { ...rest, name, ...message });
   switch (attribute.kind) {
@@ -151,9 +159,9 @@ function attributePieces(name: string, attribute: Attribute, details: Partial<At
     case 'tensor':
       return [head({ type: kinds.tensor }), ...field(5, tensorPieces(attribute.value, t ?? {}, null))];
     case 'graph':
-      return [head({ type: kinds.graph }), ...field(6, graphPieces(attribute.value, place))];
+      return [head({ type: kinds.graph }), ...field(6, graphPieces(attribute.value, context))];
     case 'graphs':
-      return [head({ type: kinds.graphs }), ...attribute.value.flatMap((g) => field(11, graphPieces(g, place)))];
+      return [head({ type: kinds.graphs }), ...attribute.value.flatMap((g) => field(11, graphPieces(g, context)))];
     case 'opaque':
       return [attribute.value];
   }

@@ -54,7 +54,8 @@ function checkedModel(graph: Graph, place: Placement): Piece[] {
 function modelPieces(graph: Graph, place: Placement): Piece[] {
   const carried: Partial<ModelProto> = carriedOfGraph(graph).model ?? { producerName: 'qc' };
   const domains = usedDomains(graph);
-  const functions = [...functionsFor(graph), ...keptFunctions(carried.functions ?? [], graph)];
+  const own = functionsFor(graph);
+  const functions = [...own.functions, ...keptFunctions(carried.functions ?? [], graph)];
   const ours = functions.some((f) => f.domain === qcDomain);
   const opsets = importedOpsets(graph, domains, ours);
   const { functions: _, ...rest } = carried;
@@ -65,7 +66,7 @@ function modelPieces(graph: Graph, place: Placement): Piece[] {
     ...(graph.metadata.size > 0 ? { metadataProps: [...graph.metadata].map(([key, value]) => ({ key, value })) } : {}),
     functions,
   };
-  return [encodeMessage('ModelProto', head), ...field(7, graphPieces(graph, place))];
+  return [encodeMessage('ModelProto', head), ...field(7, graphPieces(graph, { place, nameOf: own.nameOf }))];
 }
 
 /** Bodies of our own are made anew; one that we cannot make stays as long as it is called. */

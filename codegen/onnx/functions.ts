@@ -3,6 +3,7 @@ import { fail } from '../../ir/diagnostics.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
 import { inMemory } from '../../ir/tensor.ts';
 import { isKernel, kernelBody, kernelOverload } from '../kernels/bodies/index.ts';
+import { kernelNamed, nameOfCall } from '../kernels/names.ts';
 import { attributeProto, functionProto, type Body } from './body-writer.ts';
 import type { FunctionProto, NodeProto } from './messages.ts';
 import { attributeTypes as kinds } from './schema.ts';
@@ -10,22 +11,53 @@ import { attributeTypes as kinds } from './schema.ts';
 /** The domain of our operators. */
 export const qcDomain = 'qc';
 
-/** Standard bodies of the `qc` operators that a graph and the graphs inside it use, so that the model runs without our library. */
-export function functionsFor(graph: Graph): FunctionProto[] {
+/** How a node names the body that it calls. */
+export interface CallName {
+  readonly opType: string;
+  readonly overload: string;
+}
+
+/** The standard bodies of the `qc` operators of a graph, so that the model runs without our library, and how nodes call them. */
+export interface LocalFunctions {
+  readonly functions: readonly FunctionProto[];
+  nameOf(node: Node): CallName;
+}
+
+/**
+ * ONNX has overloads for bodies of one operator that differ, but ONNX Runtime before 1.27 knows one body for a name. So calls with other
+ * bodies have other names, which the library knows too (`names` in kernels/operators.json), and overloads only beyond those.
+ */
+export function functionsFor(graph: Graph): LocalFunctions {
   const version = graph.opsets.get('') ?? bodyOpset;
   const used = new Map<string, Called>();
   collect(graph, used);
-  return [...used.keys()].toSorted().map((key) => {
+  const names = new Map<string, CallName>();
+  const counts = new Map<string, number>();
+  const functions = [...used.keys()].toSorted().map((key) => {
     const { name, overload, body, attributes } = used.get(key)!;
-    return functionProto({ domain: qcDomain, name, ...(overload === '' ? {} : { overload }) }, body(), attributes, version);
+    const index = counts.get(name) ?? 0;
+    counts.set(name, index + 1);
+    const own = nameOfCall(name, index);
+    const call: CallName = own === null ? { opType: name, overload } : { opType: own, overload: '' };
+    names.set(key, call);
+    return functionProto(
+      { domain: qcDomain, name: call.opType, ...(call.overload === '' ? {} : { overload: call.overload }) },
+      body(),
+      attributes,
+      version,
+    );
   });
+  return { functions, nameOf: (node) => names.get(keyOf(node)) ?? { opType: '', overload: '' } };
 }
 
 /** Whether we write a body for this operator of the `qc` domain. */
-export const hasBody = (opType: string): boolean => Object.hasOwn(bodies, opType) || isKernel(`${qcDomain}.${opType}`);
+export const hasBody = (opType: string): boolean => Object.hasOwn(bodies, opType) || isKernel(`${qcDomain}.${kernelNamed(opType)}`);
 
 /** Which of the bodies of its operator a node calls; most operators have one. */
-export const overloadOf = (node: Node): string => (isKernel(node.op) ? kernelOverload(node) : '');
+const overloadOf = (node: Node): string => (isKernel(node.op) ? kernelOverload(node) : '');
+
+const nameIn = (node: Node): string => (node.op.startsWith(`${qcDomain}.`) ? node.op.slice(qcDomain.length + 1) : '');
+const keyOf = (node: Node): string => `${nameIn(node)}:${hasBody(nameIn(node)) ? overloadOf(node) : ''}`;
 
 /** The operator set that bodies need when the model imports none. */
 export const bodyOpset = 21;
@@ -178,10 +210,10 @@ interface Called {
 function collect(graph: Graph, into: Map<string, Called>): void {
   for (const node of graph.nodes) {
     for (const body of node.bodies) collect(body, into);
-    const name = node.op.startsWith(`${qcDomain}.`) ? node.op.slice(qcDomain.length + 1) : '';
+    const name = nameIn(node);
     if (!hasBody(name)) continue;
     const overload = overloadOf(node);
-    const key = `${name}:${overload}`;
+    const key = keyOf(node);
     const body = (): Body => (isKernel(node.op) ? kernelBody(node) : bodies[name]!);
     const called = into.get(key) ?? { name, overload, body, attributes: new Set() };
     for (const attribute of node.attributes.keys()) called.attributes.add(attribute);

@@ -7,6 +7,8 @@ import { attributeDetails, attributeFromProto, constantOf, isDefaultDomain } fro
 import { sparseFromProto, tensorDetails, tensorFromProto, type TensorSources } from './import-tensor.ts';
 import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from './messages.ts';
 import { without } from './proto.ts';
+import { kernelNamed } from '../kernels/names.ts';
+import { qcDomain } from './functions.ts';
 import { bodiesOf, definedNames, initializerNames, sortedNodes } from './sort.ts';
 import { typeFromProto } from './type-protos.ts';
 
@@ -105,7 +107,7 @@ function addNode(proto: NodeProto, scope: Scope, context: ModelContext, at: Loca
   const details = new Map<string, Partial<AttributeProto>>();
   const attributes = readAttributes(proto, scope, context, at, details);
   const domain = isDefaultDomain(proto.domain) ? '' : proto.domain!;
-  const opType = proto.opType ?? '';
+  const opType = domain === qcDomain ? kernelNamed(proto.opType ?? '') : (proto.opType ?? '');
   const results = proto.output ?? [];
   const node = new Node({
     op: domain === '' ? opType : `${domain}.${opType}`,

@@ -58,12 +58,14 @@ const std::vector<ort::Provider>& providers() {
   return all;
 }
 
+// Every operator under all of its names: a model gives calls with different bodies different names, because ONNX Runtime before 1.27 knows
+// one body for a name.
 std::vector<ort::CustomOp> custom_ops() {
   std::vector<ort::CustomOp> ops;
   for (const ort::Provider& provider : providers()) {
     for (const auto& [signature, factory] : kOperators) {
       for (const ONNXTensorElementDataType type : kFloatTypes) {
-        ops.emplace_back(signature, factory, provider, type);
+        for (size_t alias = 0; alias < kNames; ++alias) ops.emplace_back(signature, factory, provider, type, alias);
         if (!has_type_parameter(signature)) break;
       }
     }

@@ -5,6 +5,7 @@ import { decodeModel, encodeModel } from '../../codegen/onnx/proto.ts';
 import { int, ints, string, tensor, type Attributes } from '../../ir/attributes.ts';
 import { Graph, Node, type Value } from '../../ir/graph.ts';
 import { dense, inMemory, int64s } from '../../ir/tensor.ts';
+import { parseGraph } from '../../ir/text/parser.ts';
 import { tensorType, type Dim } from '../../ir/types.ts';
 import { codeOf, floatsOf, localFunction, node, run } from './models.ts';
 
@@ -107,7 +108,7 @@ describe('bodies of qc operators run in stock ONNX Runtime', () => {
 
 test('functions are made for the operators in use, in order', () => {
   const graph = graphOf('qc.Site', { b: int(1), a: int(2) });
-  expect(functionsFor(graph).map((f) => [f.domain, f.name, f.attribute])).toEqual([['qc', 'Site', ['a', 'b']]]);
+  expect(functionsFor(graph).functions.map((f) => [f.domain, f.name, f.attribute])).toEqual([['qc', 'Site', ['a', 'b']]]);
 });
 
 test('functions of our domain are made anew; others, and ours that we cannot make, stay', () => {
@@ -120,4 +121,51 @@ test('functions of our domain are made anew; others, and ours that we cannot mak
     ['Site', 'Identity'],
     ['F', 'Neg'],
   ]);
+});
+
+describe('calls of an operator with other bodies', () => {
+  const text = (more: string) => `graph @g(%codes: u8[1,32]) {
+    const %scale: f32[1] = [0.5]
+    const %zero: f32[1] = [1.0]
+    %a: f32[1,32] = qc.DequantizeClusters(%codes, %scale, %zero) {bits = 8, groups = [32]}
+    ${more}
+    return %a, %b
+  }`;
+  const other = '%b: f32[1,64] = qc.DequantizeClusters(%codes, %scale, %zero) {bits = 4, groups = [64]}';
+  const names = (bytes: Uint8Array) => {
+    const { graph, functions } = decodeModel(bytes);
+    return [graph!.node!.map((n) => n.opType), functions!.map((f) => f.name), functions!.map((f) => f.overload ?? '')];
+  };
+  test('have names of their own, and no overloads, which ONNX Runtime before 1.27 ignores', () => {
+    const bytes = encodeGraph(parseGraph(text(other)));
+    expect(names(bytes)).toEqual([
+      ['DequantizeClusters_1', 'DequantizeClusters'],
+      ['DequantizeClusters', 'DequantizeClusters_1'],
+      ['', ''],
+    ]);
+  });
+  test('are the same operator when the model is read again', () => {
+    const bytes = encodeGraph(parseGraph(text(other)));
+    const again = readModelBytes(bytes);
+    expect([...again.nodes].map((n) => n.op)).toEqual(['qc.DequantizeClusters', 'qc.DequantizeClusters']);
+    expect(names(encodeGraph(again))).toEqual(names(bytes));
+  });
+  test('beyond the names that the library knows have overloads', () => {
+    const widths = [3, 4, 8];
+    const nodes = Array.from(
+      { length: 40 },
+      (_, i) =>
+        `%m${i}: f32[1,4] = qc.ClusterMatMul(%codes, %w, %s, %b${i % 2 === 0 ? ', %z' : ''}) {groups = [32], a_bits = ${widths[i % 3]}, w_bits = ${widths[Math.floor(i / 3) % 3]}, activation = "${['none', 'relu', 'gelu', 'silu'][i % 4]}"}`,
+    );
+    const graph = parseGraph(`graph @g(%codes: u8[1,32]) {
+      const %w: u8[1] = [0] const %s: f32[1] = [1.0] const %b: f32[4] = [0.0, 0.0, 0.0, 0.0] const %z: i8[1] = [0]
+      ${nodes.join('\n')}
+      return %m0
+    }`);
+    const [, functions, overloads] = names(encodeGraph(graph)) as [string[], string[], string[]];
+    expect(functions.filter((n) => n === 'ClusterMatMul_15')).toHaveLength(1);
+    expect(functions).not.toContain('ClusterMatMul_16');
+    expect(new Set(functions.map((n, i) => `${n}:${overloads[i]}`)).size).toBe(functions.length);
+    expect(overloads.filter((o) => o !== '').length).toBe(functions.length - 16);
+  });
 });

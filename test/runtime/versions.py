@@ -1,5 +1,6 @@
 """versions.py LIBRARY FLOAT MODEL...: how alike the first outputs of the float model and of each other model are in this version of
-ONNX Runtime, as JSON: {"version": "1.30.0", "cosines": {MODEL: number or message}}. A model `library:MODEL` gets the library of kernels.
+ONNX Runtime, as JSON: {"version": "1.30.0", "cosines": {MODEL: number or message}}. A model `library:MODEL` gets the library of kernels,
+`exact:MODEL` the option session.x64quantprecision.
 Each runs in a process of its own, since old versions crash on some."""
 import json, os, sys
 import numpy as np
@@ -15,7 +16,9 @@ def output(path):
     options.intra_op_num_threads = 1
     if path.startswith("library:"):
         options.register_custom_ops_library(library)
-    session = ort.InferenceSession(path.removeprefix("library:"), options, providers=["CPUExecutionProvider"])
+    if path.startswith("exact:"):
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    session = ort.InferenceSession(path.split(":", 1)[-1], options, providers=["CPUExecutionProvider"])
     ids = (np.arange(24, dtype=np.int64) * 37 % 380).reshape(2, 12)
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     return session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})[0].astype(np.float64).ravel()

@@ -6,6 +6,8 @@ namespace qc {
 
 inline constexpr char kDomain[] = "qc";
 inline constexpr size_t kOperatorCount = 9;
+// How many names each operator has: ClusterMatMul, ClusterMatMul_1 and so on.
+inline constexpr size_t kNames = 16;
 
 inline constexpr Port kQuantizeClustersInputs[] = {
     {"x", Element::kT, false},

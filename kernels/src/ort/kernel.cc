@@ -192,10 +192,16 @@ OrtStatus* run_kernel(void* kernel, OrtKernelContext* context) {
 
 }  // namespace
 
-CustomOp::CustomOp(const Signature& signature, Factory factory, const Provider& provider, ONNXTensorElementDataType type_parameter)
-    : OrtCustomOp{}, signature(signature), factory(factory), provider(provider), type_parameter(type_parameter) {
+CustomOp::CustomOp(const Signature& signature, Factory factory, const Provider& provider, ONNXTensorElementDataType type_parameter,
+                   size_t alias)
+    : OrtCustomOp{},
+      signature(signature),
+      name(alias == 0 ? signature.name : std::string(signature.name) + "_" + std::to_string(alias)),
+      factory(factory),
+      provider(provider),
+      type_parameter(type_parameter) {
   version = kApiVersion;
-  GetName = [](const OrtCustomOp* op) { return self(op).signature.name; };
+  GetName = [](const OrtCustomOp* op) { return self(op).name.c_str(); };
   GetExecutionProviderType = [](const OrtCustomOp* op) { return self(op).provider.name; };
   GetInputTypeCount = [](const OrtCustomOp* op) { return self(op).signature.inputs.count; };
   GetInputType = [](const OrtCustomOp* op, size_t index) { return self(op).type_of(input_of(op, index)); };

@@ -91,11 +91,14 @@ struct Node {
 
 // An operator for one provider and one type of its type parameter.
 struct CustomOp : OrtCustomOp {
-  CustomOp(const Signature& signature, Factory factory, const Provider& provider, ONNXTensorElementDataType type_parameter);
+  CustomOp(const Signature& signature, Factory factory, const Provider& provider, ONNXTensorElementDataType type_parameter,
+           size_t alias = 0);
 
   ONNXTensorElementDataType type_of(const Port& port) const;
 
   const Signature& signature;
+  // That of the signature, with the number of the alias behind it.
+  const std::string name;
   const Factory factory;
   const Provider& provider;
   const ONNXTensorElementDataType type_parameter;
