@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import { replaceFiles, settleOpset, writeModel } from '../../../codegen/index.ts';
+import { replaceFiles, settleOpset, writeModel, restoreTypes, storeHalves, toFloat32, type Interface } from '../../../codegen/index.ts';
 import { fail, Observer, parseGraph, printGraph, sites, statisticsOf, viewAs, type Graph } from '../../../ir/index.ts';
 import { ContractCheck, PassManager, passes, type Plan, type RunReport } from '../../../passes/index.ts';
 import { openModel, syntheticFeeds } from '../../model.ts';
@@ -33,10 +33,12 @@ export async function optCommand(flags: OptFlags, io: Io): Promise<void> {
   if (isText(flags.file)) checkTextOutput(flags);
   else checkOutput(flags.file, [flags.output]);
   const graph = isText(flags.file) ? parseGraph(readText(flags.file), { file: flags.file }) : openModel(flags.file);
+  const types: Interface = isText(flags.file) ? new Map() : toFloat32(graph);
   const plan = manager.plan(flags.passes, factsOf(graph, isText(flags.file)));
   checkPrintAfter(flags.printAfter, plan.calls);
   const report = await run(plan, graph, flags, io);
   io.terminal.diagnose(report.diagnostics);
+  if (flags.output !== undefined) write(graph, types, flags.output);
   give(graph, plan, report, flags, io);
 }
 
@@ -89,7 +91,6 @@ async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal
 
 function give(graph: Graph, plan: Plan, report: RunReport, { output }: OptFlags, { terminal }: Io): void {
   const text = output === undefined && !terminal.json ? printGraph(graph) : null;
-  if (output !== undefined) write(graph, output);
   if (output !== undefined) terminal.note(`written: ${output}`);
   if (text !== null) terminal.data(text);
   if (!terminal.json) return;
@@ -102,9 +103,11 @@ function give(graph: Graph, plan: Plan, report: RunReport, { output }: OptFlags,
   });
 }
 
-function write(graph: Graph, output: string): void {
+function write(graph: Graph, types: Interface, output: string): void {
   if (isText(output)) replaceFiles([{ path: output, pieces: [Buffer.from(printGraph(graph))] }]);
   else {
+    storeHalves(graph);
+    restoreTypes(graph, types);
     settleOpset(graph);
     writeModel(graph, output);
   }
