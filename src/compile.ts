@@ -88,7 +88,7 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
     const ledger = new Ledger();
     const runPasses = (): Promise<RunReport> => runPlan(plan, graph, executor, contract, ledger, inputs, options);
     const run = await (contract ? runPasses() : firstRun(runPasses));
-    const lowering = await lower(graph, target, contract && probe);
+    const lowering = await lower(graph, target, executor, contract && probe);
     const nothing = nothingDone(run, ledger, schemeNamed(options.scheme));
     const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering), ...nothing];
     ledger.settle();
@@ -165,7 +165,12 @@ function runPlan(
  * computes in f16 runs with f16's rounding and range, which ONNX Runtime skips on a CPU. Then the lowered graph runs with rewriting, as it
  * will for the user: ONNX Runtime refuses some things only once it has fused them.
  */
-async function lower(graph: Graph, target: Target, probe: Feeds | null): Promise<Lowering & { readonly difference: number | null }> {
+async function lower(
+  graph: Graph,
+  target: Target,
+  executor: OrtExecutor,
+  probe: Feeds | null,
+): Promise<Lowering & { readonly difference: number | null }> {
   const declined = declineFor(target, graph);
   const before = probe && cloneGraph(graph);
   const lowered = lowerTo(target, graph);
@@ -173,21 +178,16 @@ async function lower(graph: Graph, target: Target, probe: Feeds | null): Promise
   if (target.floats === 'f32') storeHalves(graph);
   settleOpset(graph);
   if (!probe || !before) return { ...lowering, difference: null };
-  const [plain, fusing] = [new OrtExecutor({ optimization: 'disabled' }), new OrtExecutor()];
-  try {
-    const halves = target.floats === 'f16';
-    const difference = largestDifference(
-      await runOnce(plain, before, probe),
-      await runOnce(plain, halves ? roundingHalves(graph) : graph, probe),
-    );
-    await runOnce(fusing, graph, probe);
-    const overflow = halves && difference === Infinity ? [diagnostic('QC4005', `outputs on the probe are not finite`)] : [];
-    if (overflow.length === 0 && !(difference <= farthest))
-      fail('QC4006', `outputs on the probe differ by ${difference.toPrecision(2)} relative to those before lowering to ${target.name}`);
-    return { ...lowering, diagnostics: [...lowering.diagnostics, ...overflow], difference };
-  } finally {
-    await Promise.all([plain.close(), fusing.close()]);
-  }
+  const halves = target.floats === 'f16';
+  const difference = largestDifference(
+    await runOnce(executor.plain, before, probe),
+    await runOnce(executor.plain, halves ? roundingHalves(graph) : graph, probe),
+  );
+  const overflow = halves && difference === Infinity ? [diagnostic('QC4005', `outputs on the probe are not finite`)] : [];
+  if (overflow.length === 0 && !(difference <= farthest))
+    fail('QC4006', `outputs on the probe differ by ${difference.toPrecision(2)} relative to those before lowering to ${target.name}`);
+  await runOnce(executor, graph, probe);
+  return { ...lowering, diagnostics: [...lowering.diagnostics, ...overflow], difference };
 }
 
 /**

@@ -47,15 +47,24 @@ export class OrtExecutor implements Executor {
     this.#kernels = options.kernels ?? 'auto';
   }
 
+  /** The same process, without ONNX Runtime's own rewriting: graphs run as they are written. */
+  get plain(): Executor {
+    return { load: (graph) => this.#load(graph, 'disabled') };
+  }
+
   /** Writes the graph into a temporary folder, which ONNX Runtime maps into memory and which lasts until the program is closed. */
   async load(graph: Graph): Promise<OrtProgram> {
+    return this.#load(graph, this.#settings.graphOptimizationLevel);
+  }
+
+  async #load(graph: Graph, optimization: SessionSettings['graphOptimizationLevel']): Promise<OrtProgram> {
     const folder = this.#folders.make();
     const subject = subjectOf(graph, join(folder, 'model.onnx'));
     const release = (): void => this.#folders.remove(folder);
     try {
       checkBoundary(graph, subject);
       writeTemporary(executable(graph), subject.path);
-      return await this.#open(subject, countKernelOperators(graph), release);
+      return await this.#open(subject, countKernelOperators(graph), release, optimization);
     } catch (error) {
       release();
       throw error;
@@ -75,10 +84,15 @@ export class OrtExecutor implements Executor {
     this.#folders.removeAll();
   }
 
-  async #open(subject: Subject, operators: number, release: () => void): Promise<OrtProgram> {
+  async #open(
+    subject: Subject,
+    operators: number,
+    release: () => void,
+    graphOptimizationLevel = this.#settings.graphOptimizationLevel,
+  ): Promise<OrtProgram> {
     const { use, options } = kernelUse(operators, this.#kernels, this.#settings);
     if (!this.#host?.alive) this.#host = startSessionHost();
-    const session = await this.#host.open(subject, { ...this.#settings, ...options });
+    const session = await this.#host.open(subject, { ...this.#settings, graphOptimizationLevel, ...options });
     const at = placeOf(subject);
     const close = async (): Promise<void> => {
       await session.close();

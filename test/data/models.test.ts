@@ -116,11 +116,11 @@ describe('caches', () => {
     %p = Softmax(%scores) %c = MatMul(%p, %k) %o = MatMul(%c, %w) %y = Add(%h, %o)`;
 
   test('a decoder takes tokens alone: its caches start empty', async () => {
-    const with_ = languageModel('past', '%input_ids: i64[B,S], %past_0: f32[B,P,16]', attention('Concat(%past_0, %x) {axis = 1}'));
+    const cached = languageModel('past', '%input_ids: i64[B,S], %past_0: f32[B,P,16]', attention('Concat(%past_0, %x) {axis = 1}'));
     const without = languageModel('plain', '%input_ids: i64[B,S]', attention('Identity(%x)'));
     const data = { files: [text], tokenizer, seq: 10 };
-    expect(await quantized(with_, data)).toBe(1);
-    const [a, b] = [await evaluate({ model: with_, data }), await evaluate({ model: without, data })];
+    expect(await quantized(cached, data)).toBe(1);
+    const [a, b] = [await evaluate({ model: cached, data }), await evaluate({ model: without, data })];
     expect(a.perplexity! / b.perplexity!).toBeCloseTo(1, 6);
   });
 

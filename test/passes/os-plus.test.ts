@@ -3,7 +3,8 @@ import { codeRange, parseGraph, sites, statisticsAt, type Graph } from '../../ir
 import { runOnce, schemeNamed, type Feeds } from '../../passes/index.ts';
 import { centred, thresholds, widths } from '../../passes/os-plus/candidates.ts';
 import { lossGraph, lossRegion, names } from '../../passes/os-plus/loss-graph.ts';
-import { thresholdFeeds } from '../../passes/os-plus/search.ts';
+import { sameLoss, thresholdFeeds } from '../../passes/os-plus/search.ts';
+import { stacked } from '../../passes/os-plus/stack.ts';
 import { elements, f32, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 import { maskedSamples, subject } from './zoo.ts';
 
@@ -227,5 +228,40 @@ test('without data there is nothing to search with, and that is said', async () 
   await runPipeline(executor, graph, 'calibrate', { facts: ['observed'], samples });
   await expect(runPipeline(executor, graph, 'os+', { facts: ['calibrated', 'folded'], samples: null })).rejects.toMatchObject({
     code: 'QC2101',
+  });
+});
+
+describe('samples as one batch', () => {
+  const rows = [1, 2, 3].map((s) => ({
+    feeds: {
+      x: f32(
+        [1, 4, 2],
+        Array.from({ length: 8 }, (_, i) => Math.sin(i + s)),
+      ),
+    },
+    tokens: 4,
+  }));
+  const loss = (body: string) =>
+    parseGraph(`graph @loss(%x: f32[B,4,2]) { ${body} %"${names.loss}": f32[] = ReduceSum(%y) {keepdims = 0} return %"${names.loss}" }`);
+  const chosen = async (body: string) => {
+    const program = await executor.load(loss(body));
+    try {
+      return (await sameLoss(program, stacked(rows), rows, {})).length;
+    } finally {
+      await program.close();
+    }
+  };
+  test('where the graph takes any batch', async () => {
+    expect(await chosen('%y: f32[B,4,2] = Mul(%x, %x)')).toBe(1);
+  });
+  test.each([
+    ['a constant Reshape for one sample refuses', 'const %s: i64[2] = [4, 2] %y: f32[4,2] = Reshape(%x, %s)'],
+    [
+      'a constant Reshape mixes the rows',
+      'const %s: i64[2] = [1, -1] %r: f32[1,?] = Reshape(%x, %s) %y: f32[1,?] = Softmax(%r) {axis = -1}',
+    ],
+    ['a mask is made for another batch', 'const %m: f32[2,1,1] = [1.0, 0.0] %y: f32[2,4,2] = Add(%x, %m)'],
+  ])('but not where %s', async (_, body) => {
+    expect(await chosen(body)).toBe(3);
   });
 });
