@@ -44,6 +44,15 @@ interface Inliner {
   readonly file: string;
 }
 
+/** One call of a function. */
+interface Place {
+  readonly call: NodeProto;
+  readonly f: FunctionProto;
+  /** What names of this call begin with. */
+  readonly prefix: string;
+  readonly names: Set<string>;
+}
+
 const keyOf = ({ domain = '', name = '', overload = '' }: FunctionProto): string => `${domain}:${name}:${overload}`;
 const calledBy = ({ domain = '', opType = '', overload = '' }: NodeProto): string => `${domain}:${opType}:${overload}`;
 
@@ -86,21 +95,22 @@ function inlined(call: NodeProto, f: FunctionProto, inliner: Inliner, depth: num
     for (const name of node.output ?? [])
       if (name !== '' && !renamed.has(name)) renamed.set(name, fresh(`${prefix}/${name}`, inliner.names));
   const version = versionIn(f.opsetImport);
-  const nodes = (f.node ?? []).map((node) => bound(node, call, f, renamed, prefix));
+  const place = { call, f, prefix, names: inliner.names };
+  const nodes = (f.node ?? []).map((node) => bound(node, place, renamed));
   if (version !== inliner.version) for (const node of nodes) inliner.opsets.set(node, version);
   const copies = passed.map(([name, to]): NodeProto => ({ opType: 'Identity', input: [renamed.get(name)!], output: [to] }));
   return [...nodes.flatMap((node) => inNode(node, inliner, depth)), ...copies];
 }
 
 /** A node of a body with the names and attributes of the call. */
-function bound(node: NodeProto, call: NodeProto, f: FunctionProto, renamed: ReadonlyMap<string, string>, prefix: string): NodeProto {
+function bound(node: NodeProto, place: Place, renamed: ReadonlyMap<string, string>): NodeProto {
   const rename = (name: string): string => renamed.get(name) ?? name;
   const attribute = (node.attribute ?? [])
-    .flatMap((a) => boundAttribute(a, call, f))
-    .map((a) => inAttribute(a, (g) => captured(g, renamed)));
+    .flatMap((a) => boundAttribute(a, place.call, place.f))
+    .map((a) => inAttribute(a, (g) => captured(g, place, renamed)));
   return {
     ...node,
-    ...(node.name ? { name: `${prefix}/${node.name}` } : {}),
+    ...(node.name ? { name: `${place.prefix}/${node.name}` } : {}),
     input: (node.input ?? []).map(rename),
     output: (node.output ?? []).map(rename),
     attribute,
@@ -114,23 +124,26 @@ function boundAttribute(a: AttributeProto, call: NodeProto, f: FunctionProto): r
   return value ? [{ ...value, ...(a.name === undefined ? {} : { name: a.name }) }] : [];
 }
 
-/** A graph inside the body: what it takes from around it has other names now. */
-function captured(graph: GraphProto, renamed: ReadonlyMap<string, string>): GraphProto {
-  const own = new Set([
-    ...(graph.input ?? []).map((v) => v.name ?? ''),
-    ...(graph.initializer ?? []).map((t) => t.name ?? ''),
-    ...(graph.node ?? []).flatMap((n) => n.output ?? []),
-  ]);
-  const outer = new Map([...renamed].filter(([name]) => !own.has(name)));
-  const rename = (name: string): string => outer.get(name) ?? name;
+/**
+ * A graph inside the body: what it takes from around it has other names now, and what it makes gets names of its own, since those of a
+ * function may be taken around the call.
+ */
+function captured(graph: GraphProto, place: Place, around: ReadonlyMap<string, string>): GraphProto {
+  const named = [...(graph.input ?? []), ...(graph.initializer ?? []), ...(graph.sparseInitializer ?? []).flatMap((t) => t.values ?? [])];
+  const own = new Set([...named.map((v) => v.name ?? ''), ...(graph.node ?? []).flatMap((n) => n.output ?? [])]);
+  own.delete('');
+  const renamed = new Map([...around, ...[...own].map((name) => [name, fresh(`${place.prefix}/${name}`, place.names)] as const)]);
+  const renaming = <T extends { readonly name?: string }>(v: T): T => ({ ...v, name: renamed.get(v.name ?? '') ?? v.name ?? '' });
   return {
     ...graph,
-    output: (graph.output ?? []).map((v) => ({ ...v, name: rename(v.name ?? '') })),
-    node: (graph.node ?? []).map((n) => ({
-      ...n,
-      input: (n.input ?? []).map(rename),
-      attribute: (n.attribute ?? []).map((a) => inAttribute(a, (g) => captured(g, outer))),
-    })),
+    ...(graph.input ? { input: graph.input.map(renaming) } : {}),
+    ...(graph.initializer ? { initializer: graph.initializer.map(renaming) } : {}),
+    ...(graph.sparseInitializer
+      ? { sparseInitializer: graph.sparseInitializer.map((t) => (t.values ? { ...t, values: renaming(t.values) } : t)) }
+      : {}),
+    ...(graph.valueInfo ? { valueInfo: graph.valueInfo.map(renaming) } : {}),
+    output: (graph.output ?? []).map(renaming),
+    node: (graph.node ?? []).map((n) => bound(n, place, renamed)),
   };
 }
 

@@ -28,11 +28,14 @@ const gemm = rule('raise-gemm', op(Gemm, 'gemm', { a: any('a'), b: constant('w')
 function biasFor(at: Insertion, c: Value, beta: number, channels: number): Value {
   const t = c.constant;
   if (!t) return beta === 1 ? c : create(at, Mul, [c, at.graph.addConstant(at.graph.freshName('beta'), scalar(beta))]).c;
-  const size = sizeOf(t.shape);
-  const isRow = size === channels && t.shape.at(-1) === channels;
-  const row = size === 1 ? derived(t, [channels], () => new Float32Array(channels).fill(floats(t)[0]!)) : reshapedTo(t, [channels]);
-  const wanted = scaledBy(size === 1 || isRow ? row : t, beta);
+  const wanted = scaledBy(sizeOf(t.shape) === 1 || t.shape.at(-1) === sizeOf(t.shape) ? asRow(t, channels) : t, beta);
   return wanted === t ? c : added(at.graph, c, wanted);
+}
+
+/** One number for each channel; a constant that is this already is handed back, so that what shares it still does. */
+function asRow(t: Tensor, channels: number): Tensor {
+  if (sizeOf(t.shape) < channels) return derived(t, [channels], () => new Float32Array(channels).fill(floats(t)[0]!));
+  return t.shape.length === 1 ? t : reshapedTo(t, [channels]);
 }
 
 /** x W with W [1, .., in, out] is x W with W [in, out] where x has as many axes. */

@@ -71,6 +71,18 @@ export function elements(feeds: Feeds, name: string): Float32Array {
   return data;
 }
 
+/** How near two arrays are in direction: 1 where they agree. */
+export function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) return Number.NaN;
+  let [both, left, right] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    both += a[i]! * b[i]!;
+    left += a[i]! ** 2;
+    right += b[i]! ** 2;
+  }
+  return both / Math.sqrt(left * right);
+}
+
 interface SavedArray {
   readonly dtype: string;
   readonly dims: readonly number[];
