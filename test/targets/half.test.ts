@@ -166,7 +166,7 @@ describe('a decoder', () => {
     expect(casts.sort()).toEqual([
       'attention_mask 9',
       'cos 10',
-      'logits.f16 1',
+      'logits_1 1',
       'norm 10',
       'probabilities 10',
       'rows 1',
