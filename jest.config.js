@@ -7,5 +7,6 @@ export default {
   transform: { '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' } }] },
   workerIdleMemoryLimit: '1GB',
   maxWorkers: 2,
+  maxConcurrency: 2,
   testTimeout: 60_000,
 };
