@@ -32,7 +32,7 @@ export function linearsOf(graph: Graph): readonly Linear[] {
  */
 export function isHead(graph: Graph, { node }: Linear): boolean {
   const norm = normRead(node.input(0));
-  return norm !== null && isGivenOut(graph, node.output) && !readsAnotherNorm(norm);
+  return norm !== null && isGivenOut(graph, node.output) && !reaches(norm, isNorm) && !reaches(node, (n) => weightOf(n) !== null);
 }
 
 /** Operators that hand a result on to the caller as it is, but for a bias, its type and its extents. */
@@ -54,13 +54,13 @@ function normRead(value: Value | null): Node | null {
   return picks.test(node.op) ? normRead(node.input(0)) : null;
 }
 
-/** Whether what a norm gives goes on into another norm. */
-function readsAnotherNorm(norm: Node): boolean {
+/** Whether what a node gives goes on into one that passes `test`. */
+function reaches(from: Node, test: (node: Node) => boolean): boolean {
   const seen = new Set<Node>();
-  const open = [norm];
+  const open = [from];
   for (let node = open.pop(); node; node = open.pop()) {
     for (const use of node.outputs.flatMap((o) => [...o.uses])) {
-      if (isNorm(use.node)) return true;
+      if (test(use.node)) return true;
       if (!seen.has(use.node)) open.push(use.node);
       seen.add(use.node);
     }

@@ -1,6 +1,7 @@
 import { fail } from '../../ir/diagnostics.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import { floatsFromHalf } from '../../ir/float16.ts';
+import { inferTypes } from '../../ir/shapes/infer.ts';
 import { isFloat } from '../../ir/types.ts';
 import { cloneGraph } from '../../ir/clone.ts';
 import type { Executor, Feeds, HostTensor } from './executor.ts';
@@ -73,11 +74,13 @@ function hasNumbers(t: HostTensor): boolean {
 
 /** Names the first value without a finite number. */
 async function blameLost(executor: Executor, graph: Graph, probe: Feeds, lost: Value): Promise<never> {
-  const floats = [...graph.nodes].flatMap((n) => n.outputs).filter((v) => v.type !== null && isFloat(v.type.dtype));
+  const typed = cloneGraph(graph);
+  inferTypes(typed);
+  const floats = [...typed.nodes].flatMap((n) => n.outputs).filter((v) => v.type !== null && isFloat(v.type.dtype));
   const seen = await runOnce(
     executor,
     exposing(
-      graph,
+      typed,
       floats.map((v) => v.name),
     ),
     probe,

@@ -78,6 +78,7 @@ const variants: Readonly<Record<string, Variant>> = {
     constants: [f32('zero', [], [0])],
     outputs: [
       wide('h'),
+      value('p', 'f32', ['batch', 'seq', 32]),
       value('positive', 'bool', ['batch', 'seq', 16]),
       value('r', 'f32', ['batch', 'seq', 32]),
       value('whole', 'i32', ['batch', 'seq', 16]),
