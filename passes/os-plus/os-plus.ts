@@ -4,7 +4,7 @@ import type { Graph, Value } from '../../ir/graph.ts';
 import type { Site } from '../../ir/ops/qc.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
 import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
-import type { Statistics } from '../../ir/statistics.ts';
+import { moved, type Statistics } from '../../ir/statistics.ts';
 import { sizeOf } from '../../ir/types.ts';
 import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../fold-channels/freedom-at.ts';
 import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
@@ -128,8 +128,11 @@ async function bestThreshold(graph: Graph, t: Target, settings: Settings, spool:
     const fed = new Set(loss.inputs.map((v) => v.name));
     const clusters = channelGroups(range.min.length, t.site, settings);
     const asked = scheme.activations[t.site.role];
-    const measured = asked ? usualRange(t.statistics, asked, clusters) : range;
-    const feeds = (threshold: number) => only(thresholdFeeds(threshold, at, measured, activation, clusters), fed);
+    const feeds = (threshold: number): Feeds => {
+      const width = widths(at.half, threshold);
+      const then = moved(t.statistics, standardize(at.centre, width));
+      return only(thresholdFeeds(threshold, width, asked ? usualRange(then, asked, clusters) : then.range, activation, clusters), fed);
+    };
     const feedable = (all: readonly LossSample[]) => all.map((s) => ({ ...s, feeds: only(s.feeds, fed) }));
     const [first] = candidates;
     const chosen = first === undefined ? samples : await sameLoss(program, feedable(samples), feedable(apart), feeds(first));

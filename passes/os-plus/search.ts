@@ -1,8 +1,8 @@
 import { groupIndex, parametersFor, type QuantParameters } from '../../ir/quant.ts';
 import type { ChannelRange } from '../../ir/statistics.ts';
 import type { Feeds, HostTensor, Program } from '../infra/executor.ts';
+import { groupRanges } from '../quantize/layout.ts';
 import type { ActivationScheme } from '../schemes.ts';
-import { widths, type Centred } from './candidates.ts';
 import { names } from './loss-graph.ts';
 
 export interface Found {
@@ -60,18 +60,20 @@ async function lossOf(program: Program, samples: readonly LossSample[], feeds: F
 
 const vector = (data: Float32Array): HostTensor => ({ dtype: 'f32', shape: [data.length], data });
 
-/** The inputs of the loss graph that a threshold decides: widths and, for a static quantizer, scale and zero point of every channel. */
+/**
+ * The inputs of the loss graph that a threshold decides: widths and, for a static quantizer, scale and zero point of every channel.
+ * `range` is that of the channels after centring and scaling.
+ */
 export function thresholdFeeds(
   threshold: number,
-  at: Centred,
+  width: Float64Array,
   range: ChannelRange,
   activation: ActivationScheme | null,
   groups: readonly number[],
 ): Feeds {
-  const width = widths(at.half, threshold);
   const feeds = { [names.width]: vector(Float32Array.from(width)) };
   if (!activation || activation.range === 'token') return feeds;
-  const parameters = channelParameters(threshold, at, width, range, activation, groups);
+  const parameters = channelParameters(threshold, range, activation, groups);
   return {
     ...feeds,
     [names.scale]: vector(Float32Array.from(parameters, (p) => p.scale)),
@@ -82,23 +84,11 @@ export function thresholdFeeds(
 /** One quantizer for all channels has the range (-t, t), as in the released code; groups have the range of their channels. */
 function channelParameters(
   threshold: number,
-  at: Centred,
-  width: Float64Array,
   range: ChannelRange,
   activation: ActivationScheme,
   groups: readonly number[],
 ): readonly QuantParameters[] {
-  if (groups.length === 1) {
-    const one = parametersFor(-threshold, threshold, activation);
-    return Array.from(width, () => one);
-  }
-  const index = groupIndex(groups);
-  const low = groups.map(() => Infinity);
-  const high = groups.map(() => -Infinity);
-  index.forEach((g, j) => {
-    low[g] = Math.min(low[g]!, (range.min[j]! - at.centre[j]!) / width[j]!);
-    high[g] = Math.max(high[g]!, (range.max[j]! - at.centre[j]!) / width[j]!);
-  });
-  const parameters = groups.map((_, g) => parametersFor(low[g]!, high[g]!, activation));
-  return index.map((g) => parameters[g]!);
+  const ranges = groups.length === 1 ? [[-threshold, threshold] as const] : groupRanges(range, groups);
+  const parameters = ranges.map(([lo, hi]) => parametersFor(lo, hi, activation));
+  return groupIndex(groups).map((g) => parameters[g]!);
 }

@@ -42,19 +42,52 @@ const fewest = { samples: 16, tokens: 64 };
 const isAverageSound = ({ samples, tokens }: Statistics): boolean => samples >= fewest.samples && tokens / samples >= fewest.tokens;
 
 /** The statistic that static scales come from unless an option says otherwise. */
-export type RangeName = 'average' | 'extremes';
+export type RangeName = 'average' | 'extremes' | 'widened extremes';
 
 /**
  * The moving average in RPTQ's own schemes, and for clusters below 8 bits, where clipping rare extremes gains more than it costs (opt-mini,
- * w8a6: perplexity 74.86 for 75.08), as long as there are enough samples; the extremes elsewhere (w8a8: 74.45 for 74.51).
+ * w8a6: perplexity 74.86 for 75.08), as long as there are enough samples; the extremes elsewhere (w8a8: 74.45 for 74.51). Clusters of 8 bits
+ * and more have steps to spare for what lies beyond the extremes.
  */
-export const usualRangeName = (s: Statistics, activation: ActivationScheme, groups: readonly number[]): RangeName =>
-  (activation.grid === 'rptq' || (groups.length > 1 && activation.bits < 8)) && isAverageSound(s) ? 'average' : 'extremes';
+export function usualRangeName(s: Statistics, activation: ActivationScheme, groups: readonly number[]): RangeName {
+  const clustered = groups.length > 1;
+  if ((activation.grid === 'rptq' || (clustered && activation.bits < 8)) && isAverageSound(s)) return 'average';
+  return clustered && activation.bits >= 8 ? 'widened extremes' : 'extremes';
+}
 
 /** The range of every channel that `usualRangeName` names. */
-export const usualRange = (s: Statistics, activation: ActivationScheme, groups: readonly number[]): ChannelRange =>
-  usualRangeName(s, activation, groups) === 'average' ? s.ema : s.range;
+export function usualRange(s: Statistics, activation: ActivationScheme, groups: readonly number[]): ChannelRange {
+  const ranges = { average: () => s.ema, extremes: () => s.range, 'widened extremes': () => widened(s) };
+  return ranges[usualRangeName(s, activation, groups)]();
+}
+
+/** How many times the calibration data a widened range is made for. */
+const unseen = 1000;
+
+/**
+ * The extremes, widened for `unseen` times as many samples (section 1.5 of docs/methods.md). If the extremes of single samples have a tail
+ * exp(-x / b), those of n samples lie b ln n beyond their average, and those of r n samples another b ln r. The channels of a site share b,
+ * because one that was quiet in all samples does not tell how far it goes when it is not.
+ */
+export function widened({ samples, range, ema }: Statistics): ChannelRange {
+  const factor = samples > 1 ? Math.log(unseen) / Math.log(samples) : 0;
+  const below = factor * meanDifference(ema.min, range.min);
+  const above = factor * meanDifference(range.max, ema.max);
+  return { min: range.min.map((x) => x - below), max: range.max.map((x) => x + above) };
+}
+
+const meanDifference = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x - b[i]!, 0) / a.length;
 
 /** The runs of channels of a site that share a static scale. */
 export const channelGroups = (channels: number, site: Site, { activations }: Layout): readonly number[] =>
   activations === 'tensor' ? [channels] : (site.groups ?? [channels]);
+
+/** The range of each run of channels. */
+export function groupRanges({ min, max }: ChannelRange, sizes: readonly number[]): readonly (readonly [number, number])[] {
+  let start = 0;
+  return sizes.map((n) => {
+    const [lo, hi] = [min.subarray(start, start + n), max.subarray(start, start + n)];
+    start += n;
+    return [Math.min(...lo), Math.max(...hi)] as const;
+  });
+}

@@ -14,7 +14,7 @@ import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
 import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
-import { channelGroups, clusterGrid, layoutOptions, rowGroups, usualRange, usualRangeName, type Layout } from './layout.ts';
+import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, usualRange, usualRangeName, type Layout } from './layout.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
@@ -199,15 +199,6 @@ const clipped = ({ min, max }: ChannelRange, low: number, high: number): Channel
   min: min.map((x) => Math.max(x, low)),
   max: max.map((x) => Math.min(x, high)),
 });
-
-function groupRanges({ min, max }: ChannelRange, sizes: readonly number[]): readonly (readonly [number, number])[] {
-  let start = 0;
-  return sizes.map((n) => {
-    const [lo, hi] = [min.subarray(start, start + n), max.subarray(start, start + n)];
-    start += n;
-    return [Math.min(...lo), Math.max(...hi)] as const;
-  });
-}
 
 function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: WeightScheme, settings: Settings, ctx: PassContext): void {
   const { node, weight } = linear;

@@ -139,7 +139,7 @@ describe.each(cases)('the search with $scheme', (c) => {
         const out = await runOnce(executor, loss, {
           [names.x]: f32([1, 5, channels], every[i]!),
           [names.tokens]: tokens,
-          ...thresholdFeeds(t, at, range, activation, [channels]),
+          ...thresholdFeeds(t, widths(at.half, t), range, activation, [channels]),
         });
         sum += Number(out[names.loss]!.data[0]);
       }
@@ -192,7 +192,7 @@ describe('the region of the loss', () => {
     const out = await runOnce(executor, loss, {
       [names.x]: x,
       mask: f32([2, 1, 6, 6], new Float32Array(72)),
-      ...thresholdFeeds(2, at, range, null, [16]),
+      ...thresholdFeeds(2, widths(at.half, 2), range, null, [16]),
     });
     expect(Number(out[names.loss]!.data[0])).toBeLessThan(1e-6);
   });

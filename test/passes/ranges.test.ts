@@ -1,0 +1,73 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { merge, ofSample, type ChannelRange, type Statistics } from '../../ir/index.ts';
+import { schemeNamed } from '../../passes/index.ts';
+import { usualRange, usualRangeName, widened } from '../../passes/quantize/layout.ts';
+import { numbers } from '../support/run.ts';
+
+const range = fc
+  .array(fc.tuple(fc.integer({ min: -50, max: 0 }), fc.integer({ min: 0, max: 50 })), { minLength: 3, maxLength: 3 })
+  .map((c): ChannelRange => ({ min: Float32Array.from(c, ([lo]) => lo), max: Float32Array.from(c, ([, hi]) => hi) }));
+const statisticsOf = (samples: readonly ChannelRange[], tokens = 64): Statistics =>
+  samples.map((r) => ofSample(r, tokens, null)).reduce(merge);
+
+/** Samples whose maxima have the tail exp(-x / b) in every channel, and whose minima are always 0. */
+const heavyTailed = (samples: number, channels: number, seed: number, b: number): readonly ChannelRange[] => {
+  const draws = numbers(samples * channels, seed);
+  return Array.from({ length: samples }, (_, i) => ({
+    min: new Float32Array(channels),
+    max: draws.slice(i * channels, (i + 1) * channels).map((u) => -b * Math.log(Math.min(Math.max((u + 1) / 2, 1e-6), 1))),
+  }));
+};
+
+/** The share of the maxima of `samples` that lie beyond the range. */
+function shareBeyond({ max }: ChannelRange, samples: readonly ChannelRange[]): number {
+  const beyond = samples.flatMap((s) => [...s.max].filter((x, j) => x > max[j]!));
+  return beyond.length / (samples.length * max.length);
+}
+
+describe('widened extremes', () => {
+  test('hold the extremes, and are the extremes where there is one sample or all are alike', () =>
+    fc.assert(
+      fc.property(fc.array(range, { minLength: 2, maxLength: 6 }), (samples) => {
+        const s = statisticsOf(samples);
+        const { min, max } = widened(s);
+        // The average of equal samples is rounded.
+        for (const j of min.keys()) {
+          expect(min[j]).toBeLessThanOrEqual(s.range.min[j]! + 1e-3);
+          expect(max[j]).toBeGreaterThanOrEqual(s.range.max[j]! - 1e-3);
+        }
+        expect(widened(statisticsOf(samples.slice(0, 1)))).toEqual(samples[0]);
+      }),
+    ));
+
+  test('go as far beyond in every channel, and not at all on the side where the samples are alike', () => {
+    const s = statisticsOf(heavyTailed(32, 8, 1, 2));
+    const { min, max } = widened(s);
+    const margins = max.map((x, j) => x - s.range.max[j]!);
+    for (const m of margins) expect(m).toBeCloseTo(margins[0]!, 4);
+    expect([...min]).toEqual([...s.range.min]);
+  });
+
+  test.each([8, 32, 128])('hold what later samples bring, after %i samples', (n) => {
+    const s = statisticsOf(heavyTailed(n, 64, 2, 3));
+    const later = heavyTailed(500, 64, 3, 3);
+    expect(shareBeyond(s.range, later)).toBeGreaterThan(0.5 / (n + 1));
+    expect(shareBeyond(widened(s), later)).toBeLessThan(1e-3);
+  });
+});
+
+describe('the usual range', () => {
+  const [w8a8, w4a4] = [schemeNamed('w8a8'), schemeNamed('w4a4')].map((s) => s.activations.linear!);
+  const s = statisticsOf(heavyTailed(32, 8, 4, 1));
+  test.each([
+    ['widened extremes', 'clusters of 8 bits', w8a8!, [4, 4], s],
+    ['extremes', 'one scale', w8a8!, [8], s],
+    ['average', 'clusters of 4 bits', w4a4!, [4, 4], s],
+    ['extremes', 'clusters of 4 bits after few samples', w4a4!, [4, 4], statisticsOf(heavyTailed(8, 8, 4, 1))],
+  ] as const)('is the %s of %s', (name, _, activation, groups, statistics) => {
+    expect(usualRangeName(statistics, activation, groups)).toBe(name);
+    const ranges = { average: statistics.ema, extremes: statistics.range, 'widened extremes': widened(statistics) };
+    expect(usualRange(statistics, activation, groups)).toEqual(ranges[name]);
+  });
+});
