@@ -103,7 +103,7 @@ describe('qc kernels path', () => {
   });
 
   test('fails where there is none, and says why', async () => {
-    const off = { code: 1, stdout: '', stderr: expect.stringContaining('QC5005: there is no library of kernels for cpu: switched off') };
+    const off = { code: 1, stdout: '', stderr: expect.stringContaining('QC5008: there is no library of kernels for cpu: switched off') };
     expect(await path('off')).toMatchObject(off);
     expect(await path('/nowhere.so')).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('QC5004') });
     expect(await path('off', 'gpu')).toMatchObject({ code: 2, stderr: expect.stringContaining('Allowed choices are cpu, cuda') });
