@@ -145,7 +145,8 @@ test.each(['portable', 'ort-cpu', 'qc-cpu'])('quantized and lowered to %s, both 
   for (const read of ['h', 's', 'y']) {
     const graph = parseGraph(source(read, holders['If in If']!));
     const before = await Promise.all(paths.map((f) => runOnce(executor, graph, f)));
-    await runPipeline(executor, graph, `${marked},${transforms},quantize`, { samples });
+    // Ranges of both paths: what lies outside is cut off, and says nothing about the paths.
+    await runPipeline(executor, graph, `${marked},${transforms},quantize`, { samples: [...samples, ...paths] });
     const quantized = cloneGraph(graph);
     lowerTo(targetNamed(targets, target), graph);
     settleOpset(graph);
