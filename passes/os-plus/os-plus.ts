@@ -11,7 +11,7 @@ import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import { flag, float, int, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../infra/sweep.ts';
-import { channelGroups, clusterGrid, layoutOptions, rowGroups, usualRange, type Layout } from '../quantize/layout.ts';
+import { channelGroups, clusterGrid, layoutOptions, rowGroups, runTimeBlock, usualRange, type Layout } from '../quantize/layout.ts';
 import { schemeNamed, type Scheme } from '../schemes.ts';
 import { centred, thresholds, widths } from './candidates.ts';
 import { lossGraph, lossRegion, names, type LossActivation, type LossRegion } from './loss-graph.ts';
@@ -149,7 +149,7 @@ const takesBatches = ({ site, region }: Target): boolean => [site.x, ...region.o
 function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout): LossActivation | null {
   const activation = scheme.activations[site.role];
   if (!activation) return null;
-  if (layout.activations === 'block') return { ...activation, symmetric: true, range: 'token', block: layout.block };
+  if (layout.activations === 'block') return { ...activation, symmetric: true, range: 'token', block: runTimeBlock(size, layout) };
   return { ...activation, grid: clusterGrid(activation, channelGroups(size, site, layout)), block: 0 };
 }
 

@@ -78,6 +78,10 @@ export function widened({ samples, range, ema }: Statistics): ChannelRange {
 
 const meanDifference = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x - b[i]!, 0) / a.length;
 
+/** Channels in a run that shares a scale found at run time; 0, the whole row, where blocks do not divide the channels. */
+export const runTimeBlock = (channels: number | null, { activations, block }: Layout): number =>
+  activations === 'block' && channels !== null && channels % block === 0 ? block : 0;
+
 /** The runs of channels of a site that share a static scale. */
 export const channelGroups = (channels: number, site: Site, { activations }: Layout): readonly number[] =>
   activations === 'tensor' ? [channels] : (site.groups ?? [channels]);

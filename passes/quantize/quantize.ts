@@ -6,7 +6,7 @@ import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { create } from '../../ir/ops/view.ts';
 import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
-import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
+import { changeBasis, channelsAt, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { dense, floats, int64s, lazy, type Tensor } from '../../ir/tensor.ts';
 import { fold } from '../fold-channels/fold-channels.ts';
@@ -14,7 +14,17 @@ import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
 import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
-import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, usualRange, usualRangeName, type Layout } from './layout.ts';
+import {
+  channelGroups,
+  clusterGrid,
+  groupRanges,
+  layoutOptions,
+  rowGroups,
+  runTimeBlock,
+  usualRange,
+  usualRangeName,
+  type Layout,
+} from './layout.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
@@ -157,18 +167,18 @@ function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistic
 }
 
 function dynamic(graph: Graph, site: Site, activation: ActivationScheme, settings: Settings): string {
-  const blocked = settings.activations === 'block';
-  const symmetric = blocked || activation.symmetric;
+  const block = runTimeBlock(channelsAt(site) ?? statisticsAt(site)?.range.min.length ?? null, settings);
+  const symmetric = settings.activations === 'block' || activation.symmetric;
   const bounds = codeRange(activation.bits, symmetric);
   const attributes = {
     qmin: int(bounds.min),
     qmax: int(bounds.max),
     symmetric: int(symmetric ? 1 : 0),
-    block: int(blocked ? settings.block : 0),
+    block: int(block),
   };
   graph.replace(site.y, create({ graph, before: site.node }, DynamicQuantize, [sourceOf(site)], { attributes, like: site.y }).y);
   graph.erase(site.node);
-  return `input at ${activation.bits} bits, per token${blocked ? ` and block of ${settings.block}` : ''}`;
+  return `input at ${activation.bits} bits, per token${block > 0 ? ` and block of ${block}` : ''}`;
 }
 
 const gridFor = (activation: ActivationScheme, sizes: readonly number[], grid: Settings['grid']): Grid =>
