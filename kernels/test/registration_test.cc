@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -155,6 +156,9 @@ Bytes random_data(const std::string& port, const Input& input, Type type, int bi
   return encoded(random_values(input, input.size()), type);
 }
 
+// ClusterMatMul of ClusterMatMul_3.
+std::string operator_of(const std::string& name) { return name.substr(0, name.find('_')); }
+
 const Signature& signature_of(const std::string& name) {
   for (const Signature* signature : {&kQuantizeClusters, &kDequantizeClusters, &kQuantizeTokens, &kLayerNormReorderQuantize,
                                      &kRmsNormReorderQuantize, &kClusterMatMul, &kClusterMatMulQuantize, &kInt4MatMul}) {
@@ -188,7 +192,7 @@ struct Call {
   fake::Node node;
   std::vector<Bytes> inputs, outputs;
 
-  Call(const OrtCustomOp& op, int bits, bool everything) : name(op.GetName(&op)) {
+  Call(const OrtCustomOp& op, int bits, bool everything) : name(operator_of(op.GetName(&op))) {
     const Signature& signature = signature_of(name);
     const bool product = name.find("MatMul") != std::string::npos;
     const int w_bits = name == "Int4MatMul" ? 4 : name == "Int3MatMul" ? 3 : bits;
@@ -260,9 +264,15 @@ void check_operator(const OrtCustomOp& cpu, const OrtCustomOp& cuda) {
 int main() {
   qc::register_operators();
   const auto& ops = qc::registered.ops;
-  // Three types each, but for DequantizeClusters.
-  constexpr size_t kCount = 3 * qc::kOperatorCount - 2;
+  // Three types each, but for DequantizeClusters; all of them under every name.
+  constexpr size_t kCount = (3 * qc::kOperatorCount - 2) * qc::kNames;
   CHECK(ops.size() == 2 * kCount, "there are %zu operators", ops.size());
-  for (size_t i = 0; i < kCount; ++i) qc::check_operator(*ops.at(i), *ops.at(i + kCount));
+  std::set<std::string> names;
+  for (size_t i = 0; i < kCount; ++i) {
+    names.insert(ops.at(i)->GetName(ops.at(i)));
+    const size_t alias = i % qc::kNames;
+    if (alias == 0 || alias == qc::kNames - 1) qc::check_operator(*ops.at(i), *ops.at(i + kCount));
+  }
+  CHECK(names.size() == qc::kOperatorCount * qc::kNames, "there are %zu names", names.size());
   return qc::finish();
 }
