@@ -6,6 +6,7 @@
  * --compiles N  compiles N mutated models that can be read, with passes, scheme and target drawn for each, in processes of their own: exit
  *               code 0 to 4, no signal, an output file after exit 0 and only then, no temporary file left, at most two minutes.
  * --seed N      every case is drawn from this number and its own.
+ * --first I     the number of the first case, 0 unless told: a long run can be made in parts.
  * --only I      runs the case of this number alone.
  * --qc FILE     the built command line; dist/src/cli/main.js after `npm run build`.
  * --models DIR  where the models come from, more than once for several folders; the fixtures, and ../shared/cases where it is there.
@@ -180,6 +181,7 @@ async function main(): Promise<void> {
       imports: { type: 'string', default: '10000' },
       compiles: { type: 'string', default: '1000' },
       seed: { type: 'string', default: '1' },
+      first: { type: 'string', default: '0' },
       only: { type: 'string' },
       qc: { type: 'string', default: join(root, 'dist/src/cli/main.js') },
       models: { type: 'string', multiple: true, default: [join(root, 'test/fixtures/exported'), join(root, '../shared/cases')] },
@@ -188,7 +190,11 @@ async function main(): Promise<void> {
   const seeds = modelsIn(values.models);
   const seed = Number(values.seed);
   const casesOf = (count: string): readonly number[] =>
-    Number(count) === 0 ? [] : values.only === undefined ? [...Array(Number(count)).keys()] : [Number(values.only)];
+    Number(count) === 0
+      ? []
+      : values.only === undefined
+        ? Array.from({ length: Number(count) }, (_, i) => Number(values.first) + i)
+        : [Number(values.only)];
   const counts = new Map<string, number>();
   let wrongs = 0;
   const note =
