@@ -40,9 +40,17 @@ export function packed(tensors, folder) {
   });
 }
 
-/** @type {(tensors: PackedTensors) => WireTensors} */
+/**
+ * What `packed` packed, each array in memory of its own. One that came in a message lies anywhere between its bytes, and ONNX Runtime
+ * sums from the first aligned address on, so the last bits of a result would depend on where that is.
+ * @type {(tensors: PackedTensors) => WireTensors}
+ */
 export function unpacked(tensors) {
-  return mapped(tensors, ({ type, dims, data }) => ({ type, dims, data: 'file' in data ? read(data.file, type, data.elements) : data }));
+  return mapped(tensors, ({ type, dims, data }) => ({
+    type,
+    dims,
+    data: 'file' in data ? read(data.file, type, data.elements) : data.slice(),
+  }));
 }
 
 /**

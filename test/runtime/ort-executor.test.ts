@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { writeModel } from '../../codegen/onnx/index.ts';
 import type { Graph } from '../../ir/graph.ts';
+import { parseGraph } from '../../ir/index.ts';
 import type { DType } from '../../ir/types.ts';
 import type { TypedData } from '../../ir/tensor.ts';
 import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
@@ -116,6 +117,23 @@ describe('arrays', () => {
     expect(y!.shape).toEqual([200_000]);
     expect(Buffer.from(y!.data.buffer).equals(Buffer.concat([data, data].map((d) => new Uint8Array(d.buffer))))).toBe(true);
     expect(files()).toBe(before);
+  });
+
+  test('the last bits of a sum do not depend on where in a message its array lies', async () => {
+    const mean = parseGraph(`graph @mean(%pad: u8[N], %x: f32[1,101]) {
+      const %axes: i64[1] = [-1]
+      %y: f32[1,1] = ReduceMean(%x, %axes)
+      %rest: u8[N] = Identity(%pad)
+      return %y, %rest
+    }`);
+    const program = await executor.load(mean);
+    const x = f32([1, 101], ...Array.from({ length: 101 }, (_, i) => Math.sin(i * i) * 10 ** (i % 4)));
+    const found = new Set<number | bigint>();
+    for (let n = 1; n <= 64; n++) {
+      const { y } = await program.run({ pad: { dtype: 'u8', shape: [n], data: new Uint8Array(n) }, x });
+      found.add(y!.data[0]!);
+    }
+    expect(found.size).toBe(1);
   });
 
   test('what was fed stays usable, views and shared memory too', async () => {
