@@ -1,8 +1,8 @@
 import { float } from '../ir/attributes.ts';
 import { cloneGraph } from '../ir/clone.ts';
 import type { Graph, Node } from '../ir/graph.ts';
+import { eachNode } from '../ir/walk.ts';
 import { settleOpset } from './onnx/opset.ts';
-import { eachNode } from './onnx/walk.ts';
 import { lowerAttention } from './targets/standard.ts';
 
 /** Operators that draw numbers, another series for each session unless a seed is given. */

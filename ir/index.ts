@@ -21,4 +21,5 @@ export { parseGraph, type ParseOptions } from './text/parser.ts';
 export { nodeText, printGraph } from './text/printer.ts';
 export * from './types.ts';
 export * from './verify.ts';
+export * from './walk.ts';
 export * from './weights.ts';

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { readModel } from '../codegen/index.ts';
 import { carriedOfGraph, carriedOfValue } from '../codegen/onnx/carried.ts';
-import { bytesFor, formatType, QcError, sites, sizeOf, type DType, type Graph, type Tensor, type Value } from '../ir/index.ts';
+import { bytesFor, eachNode, formatType, QcError, sites, sizeOf, type DType, type Graph, type Tensor, type Value } from '../ir/index.ts';
 import { fail } from '../ir/diagnostics.ts';
 import { linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
 import { isHead } from '../passes/linears.ts';
@@ -55,7 +55,7 @@ export interface Recognised {
 export async function inspect(path: string): Promise<Inspection> {
   const graph = readModel(path);
   const { model } = carriedOfGraph(graph);
-  const nodes = [...nodesOf(graph)];
+  const nodes = [...eachNode(graph)];
   const tensors = tensorsOf(graph);
   const looked = {
     file: path,
@@ -75,13 +75,6 @@ export async function inspect(path: string): Promise<Inspection> {
 }
 
 const named = (v: Value): NamedType => ({ name: v.name, type: v.type && formatType(v.type) });
-
-function* nodesOf(graph: Graph): Generator<Graph['last'] & object> {
-  for (const node of graph.nodes) {
-    yield node;
-    for (const body of node.bodies) yield* nodesOf(body);
-  }
-}
 
 /** Every tensor once, however often it is used. */
 function tensorsOf(graph: Graph): readonly Tensor[] {

@@ -1,4 +1,4 @@
-import { fail, type Graph, type Node } from '../ir/index.ts';
+import { eachNode, fail, type Graph } from '../ir/index.ts';
 
 /** Operators that only a quantized model has. */
 const quantizing = new RegExp(
@@ -15,14 +15,7 @@ export function refuseQuantized(graph: Graph, file: string): void {
   const hint = 'compile the float model that it was made from';
   if (made !== undefined) fail('QC4108', `${file} was written by qc, with the pipeline ${made}`, undefined, { hint });
   const counts = new Map<string, number>();
-  for (const { op } of nodesOf(graph)) if (quantizing.test(op)) counts.set(op, (counts.get(op) ?? 0) + 1);
+  for (const { op } of eachNode(graph)) if (quantizing.test(op)) counts.set(op, (counts.get(op) ?? 0) + 1);
   const listed = [...counts].map(([op, n]) => `${n} ${op}`).join(', ');
   if (counts.size > 0) fail('QC4108', `${file} is quantized already: it has ${listed}`, undefined, { hint });
-}
-
-function* nodesOf(graph: Graph): Generator<Node> {
-  for (const node of graph.nodes) {
-    yield node;
-    for (const body of node.bodies) yield* nodesOf(body);
-  }
 }

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import type { Graph } from '../../ir/graph.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { Tensor } from '../../ir/tensor.ts';
+import { eachNode } from '../../ir/walk.ts';
 import { carriedOfGraph, carriedOfValue } from './carried.ts';
 import { graphPieces, spellingOf, type Placement } from './export-graph.ts';
 import { dataLength, type ExternalPlace } from './export-tensor.ts';
@@ -11,7 +12,6 @@ import { field, joined, lengthOf, type Piece } from './pieces.ts';
 import { encodeMessage, int64, toNumber } from './proto.ts';
 import { smallPayload } from './skeleton.ts';
 import { dataTypeOf } from './type-protos.ts';
-import { eachNode } from './walk.ts';
 import { replaceFiles, type PlannedFile, type WrittenFile } from './write-files.ts';
 
 export interface WriteOptions {

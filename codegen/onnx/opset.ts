@@ -1,10 +1,10 @@
 import { fail } from '../../ir/diagnostics.ts';
 import { irOpset, type Graph, type Node } from '../../ir/graph.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
+import { eachNode } from '../../ir/walk.ts';
 import { adapters, needTypes } from './adapters.ts';
 import { carriedOfNode } from './carried.ts';
 import { opHistory, type OpVersion } from './op-history.ts';
-import { eachNode } from './walk.ts';
 
 /** The opset that models are written in where nothing needs a later one. */
 export const preferredOpset = 21;

@@ -32,12 +32,3 @@ export function productLeft(node: Node): string | null {
 
 /** A product with the transposed embedding table, which tie-weights stores once. */
 const isTied = (node: Node): boolean => node.input(1)?.producer?.op === 'Transpose' && node.input(1)!.producer!.input(0)?.constant != null;
-
-/** The nodes of the graphs inside a node, however deep. */
-export function* nodesInBodies(node: Node): Generator<Node> {
-  for (const body of node.bodies)
-    for (const inner of body.nodes) {
-      yield inner;
-      yield* nodesInBodies(inner);
-    }
-}
