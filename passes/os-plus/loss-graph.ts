@@ -18,6 +18,8 @@ export interface LossRegion {
   readonly results: readonly Value[];
   /** What the region reads beside the site and constants: the attention mask. */
   readonly others: readonly Value[];
+  /** Whether a result depends on other tokens than its own, as that of an attention does. */
+  readonly mixesTokens: boolean;
 }
 
 /** The attention's result when the site's linears are its query, key and value; the products themselves otherwise. */
@@ -30,7 +32,7 @@ export function lossRegion(graph: Graph, site: Site): LossRegion {
   const nodes = between(graph, linears, whole ? attention : null);
   const made = new Set(nodes.flatMap((n) => n.outputs));
   const others = new Set(nodes.flatMap(readsOf).filter((v) => v !== site.y && !v.constant && !made.has(v)));
-  return { linears, nodes, results, others: [...others] };
+  return { linears, nodes, results, others: [...others], mixesTokens: whole };
 }
 
 /** The linears and, up to the attention, what stands between them and it; in the order of the graph. */
@@ -42,7 +44,14 @@ function between(graph: Graph, linears: readonly Linear[], attention: Node | nul
 }
 
 /** Names of the loss graph's own inputs and of its output. */
-export const names = { x: 'qc x', width: 'qc width', scale: 'qc scale', zero: 'qc zero', tokens: 'qc tokens', loss: 'qc loss' } as const;
+export const names = {
+  x: 'qc x',
+  widths: 'qc widths',
+  scales: 'qc scales',
+  zeros: 'qc zeros',
+  tokens: 'qc tokens',
+  losses: 'qc losses',
+} as const;
 
 /** The quantizer of the site; `block` is the run of channels that share a scale found at run time, 0 for all. */
 export interface LossActivation extends ActivationScheme {
@@ -60,34 +69,44 @@ export interface LossSettings {
 }
 
 /**
- * A graph that gives, for one sample, the sum over tokens and outputs of (f(Q(x~), Q(W~)) - f(x, W))^2, with x~ = (x - z) / s and
- * W~ = s W (methods, section 2.2). The widths s and, for static quantizers, scale and zero point of every channel are inputs.
+ * A graph that gives, for one sample and K candidates, the sums over tokens and outputs of (f(Q(x~), Q(W~)) - f(x, W))^2, with
+ * x~ = (x - z) / s and W~ = s W (methods, section 2.2). The widths s [K, C] and, for static quantizers, scales and zero points of every
+ * channel [K, C] are inputs; the losses [K] are the output. A Scan goes through the candidates, and f(x, W) is computed once for all.
  */
 export function lossGraph(region: LossRegion, site: Site, settings: LossSettings, opsets: ReadonlyMap<string, number>): Graph {
   const graph = new Graph('loss');
   for (const [domain, version] of opsets) graph.opsets.set(domain, version);
   const build = new Builder(graph);
   const channels = settings.centre.length;
-  const x = graph.addInput(names.x, site.x.type ?? tensorType('f32', null));
-  const width = graph.addInput(names.width, tensorType('f32', [channels]));
+  const x = graph.addInput(names.x, (region.mixesTokens ? site.x.type : null) ?? tensorType('f32', null));
   const others = new Map(region.others.map((v) => [v, graph.addInput(v.name, v.type)] as const));
+  const tokens = settings.masked ? graph.addInput(names.tokens, tensorType('f32', null)) : null;
+  const isStatic = settings.activation !== null && settings.activation.range !== 'token';
+  const perCandidate = [names.widths, ...(isStatic ? [names.scales, names.zeros] : [])];
+  const rows = perCandidate.map((name) => graph.addInput(name, tensorType('f32', [null, channels])));
 
   const reference = copyRegion(build, region, new Map([...others, [site.y, x]]), null);
-  const centre = build.vector('centre', settings.centre);
-  const narrowed = build.node('Div', [build.node('Sub', [x, centre]), width]);
-  const quantized = settings.activation ? quantizeActivation(build, narrowed, settings.activation, channels) : narrowed;
+  const centred = build.node('Sub', [x, build.vector('centre', settings.centre)]);
+  const body = new Graph('candidate', graph);
+  const inside = new Builder(body);
+  const [width, scale, zero] = perCandidate.map((name) => body.addInput(body.freshName(name), tensorType('f32', [channels])));
+  const narrowed = inside.node('Div', [centred, width!]);
+  const quantized = settings.activation ? quantizeActivation(inside, narrowed, settings.activation, scale, zero) : narrowed;
   const edit = (linear: Linear, copied: Value): { readonly weight: Value; readonly bias: Value } => ({
     weight: settings.weights
-      ? quantizeWeight(build, copied, width, settings.weights, settings.groups)
-      : build.node('Mul', [copied, build.column(width)]),
-    bias: graph.addConstant(graph.freshName('bias'), shiftProduct(translation(settings.centre), linear.weight.constant!)),
+      ? quantizeWeight(inside, copied, width!, settings.weights, settings.groups)
+      : inside.node('Mul', [copied, inside.column(width!)]),
+    bias: body.addConstant(body.freshName('bias'), shiftProduct(translation(settings.centre), linear.weight.constant!)),
   });
-  const candidate = copyRegion(build, region, new Map([...others, [site.y, quantized]]), edit);
-
-  const parts = region.results.map((r) => build.squaredDistance(candidate.get(r)!, reference.get(r)!));
-  const perToken = parts.reduce((a, b) => build.node('Add', [a, b]));
-  const counted = settings.masked ? build.node('Mul', [perToken, graph.addInput(names.tokens, tensorType('f32', null))]) : perToken;
-  graph.addOutput(build.node('ReduceSum', [counted], { keepdims: int(0) }, names.loss));
+  // Constants are those of the reference, which the body captures.
+  const candidate = copyRegion(inside, region, new Map([...reference, [site.y, quantized]]), edit);
+  const parts = region.results.map((r) => inside.squaredDistance(candidate.get(r)!, reference.get(r)!));
+  const perToken = parts.reduce((a, b) => inside.node('Add', [a, b]));
+  const counted = tokens ? inside.node('Mul', [perToken, tokens]) : perToken;
+  // A Scan stacks only results whose shape is declared.
+  const loss = { name: body.freshName('loss'), type: tensorType('f32', []) };
+  body.addOutput(body.append(new Node({ op: 'ReduceSum', inputs: [counted], attributes: { keepdims: int(0) }, results: [loss] })).output);
+  graph.addOutput(build.node('Scan', rows, { num_scan_inputs: int(rows.length), body: { kind: 'graph', value: body } }, names.losses));
   return graph;
 }
 
@@ -117,20 +136,14 @@ function copyRegion(
   return twin;
 }
 
-function quantizeActivation(build: Builder, x: Value, spec: LossActivation, channels: number): Value {
+/** Q(x~): with a scale found at run time, or with scale and zero point of each channel [C]. */
+function quantizeActivation(build: Builder, x: Value, spec: LossActivation, scale?: Value, zero?: Value): Value {
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max) };
   if (spec.range === 'token')
     return build.node(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
-  const input = (name: string) => build.graph.addInput(name, tensorType('f32', [channels]));
-  const index = build.graph.addConstant(
-    'every channel',
-    int64s(
-      [channels],
-      Array.from({ length: channels }, (_, i) => i),
-    ),
-  );
-  return build.node(FakeQuantize.schema.op, [x, input(names.scale), input(names.zero), index], attributes);
+  const channels = Number(scale!.type!.shape![0]);
+  return build.node(FakeQuantize.schema.op, [x, scale!, zero!, build.axes(...Array(channels).keys())], attributes);
 }
 
 /** Q(s W), round to nearest, one scale for each output channel and run of rows, or one for all, found in the graph. */

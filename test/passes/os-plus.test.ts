@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { codeRange, parseGraph, sites, statisticsAt, type Graph } from '../../ir/index.ts';
 import { runOnce, schemeNamed, type Feeds } from '../../passes/index.ts';
-import { centred, thresholds, widths } from '../../passes/os-plus/candidates.ts';
+import { centred, coarse, fine, thresholds, widths } from '../../passes/os-plus/candidates.ts';
 import { lossGraph, lossRegion, names } from '../../passes/os-plus/loss-graph.ts';
-import { sameLoss, thresholdFeeds } from '../../passes/os-plus/search.ts';
+import { candidateFeeds, sameLoss, search, type Candidate } from '../../passes/os-plus/search.ts';
 import { stacked } from '../../passes/os-plus/stack.ts';
 import { elements, f32, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 import { maskedSamples, subject } from './zoo.ts';
@@ -132,25 +132,29 @@ describe.each(cases)('the search with $scheme', (c) => {
       { centre: at.centre, activation, weights: scheme.weights, groups: [channels], masked: true },
       graph.opsets,
     );
-    for (const t of [9, 4, 2.5, 1.2]) {
-      let sum = 0;
-      for (const [i, sample] of samples.entries()) {
-        const tokens = f32([1, 5], Array.from(sample['attention_mask']!.data, Number));
-        const out = await runOnce(executor, loss, {
-          [names.x]: f32([1, 5, channels], every[i]!),
-          [names.tokens]: tokens,
-          ...thresholdFeeds(t, widths(at.half, t), range, activation, [channels]),
-        });
-        sum += Number(out[names.loss]!.data[0]);
-      }
+    const tried = [9, 4, 2.5, 1.2];
+    const candidates = tried.map((t): Candidate => ({ threshold: t, width: widths(at.half, t), range }));
+    const sums = tried.map(() => 0);
+    for (const [i, sample] of samples.entries()) {
+      const out = await runOnce(executor, loss, {
+        [names.x]: f32([1, 5, channels], every[i]!),
+        [names.tokens]: f32([1, 5], Array.from(sample['attention_mask']!.data, Number)),
+        ...candidateFeeds(candidates, activation, [channels]),
+      });
+      tried.forEach((_, k) => (sums[k]! += Number(out[names.losses]!.data[k])));
+    }
+    for (const [k, t] of tried.entries()) {
       const expected = plainLoss(t, rows, w, z, half, c);
-      expect(Math.abs(sum / rows.length - expected)).toBeLessThan(1e-3 * expected + 1e-7);
+      expect(Math.abs(sums[k]! / rows.length - expected)).toBeLessThan(1e-3 * expected + 1e-7);
     }
   });
 
   test('chooses what brute force chooses', async () => {
     const { graph, half, rows, w, z } = await prepared();
-    await runPipeline(executor, graph, `os+{scheme=${c.scheme} steps=40 low=0.5}`, { facts: ['calibrated', 'folded'], samples });
+    await runPipeline(executor, graph, `os+{scheme=${c.scheme} steps=40 low=0.5 search=exhaustive}`, {
+      facts: ['calibrated', 'folded'],
+      samples,
+    });
     const widest = Math.max(...half);
     const candidates = Array.from({ length: 41 }, (_, k) => widest - (k * (widest - 0.5)) / 40);
     const losses = candidates.map((t) => plainLoss(t, rows, w, z, half, c));
@@ -192,9 +196,52 @@ describe('the region of the loss', () => {
     const out = await runOnce(executor, loss, {
       [names.x]: x,
       mask: f32([2, 1, 6, 6], new Float32Array(72)),
-      ...thresholdFeeds(2, widths(at.half, 2), range, null, [16]),
+      ...candidateFeeds([{ threshold: 2, width: widths(at.half, 2), range }], null, [16]),
     });
-    expect(Number(out[names.loss]!.data[0])).toBeLessThan(1e-6);
+    expect(Number(out[names.losses]!.data[0])).toBeLessThan(1e-6);
+  });
+});
+
+describe('the two passes of the search', () => {
+  test('look at a few candidates from end to end, then at some between the neighbours of the best', () => {
+    expect(coarse(5)).toEqual([0, 1, 2, 3, 4]);
+    expect(coarse(101)).toEqual([0, 7, 13, 20, 27, 33, 40, 47, 53, 60, 67, 73, 80, 87, 93, 100]);
+    expect(fine(coarse(101), 40)).toEqual([34, 36, 37, 39, 41, 43, 44, 46]);
+    expect(fine(coarse(101), 100)).toEqual([94, 95, 96, 97, 98, 99]);
+    expect(fine(coarse(5), 2)).toEqual([]);
+  });
+  // A program whose loss of a width w is (w - best)^2.
+  const spaceOf = (count: number, best: number, asked: number[]) => ({
+    samples: [{ feeds: {}, tokens: 2 }],
+    thresholds: Array.from({ length: count }, (_, i) => count - i),
+    feedsFor: (some: readonly number[]) => ({ t: f32([some.length], some) }),
+    program: {
+      run: (feeds: Feeds) => {
+        const tried = Array.from(feeds['t']!.data, Number);
+        asked.push(...tried);
+        return Promise.resolve({
+          [names.losses]: f32(
+            [tried.length],
+            tried.map((t) => (t - best) ** 2),
+          ),
+        });
+      },
+      close: () => Promise.resolve(),
+    },
+  });
+  const { signal } = new AbortController();
+  test.each([3, 40, 101, 203])('find the best of %i thresholds where the loss has one valley, and try 24 at most', async (count) => {
+    for (const best of [1, Math.round(count / 3), count]) {
+      const asked: number[] = [];
+      const found = await search(spaceOf(count, best, asked), 'two-pass', signal);
+      expect(Math.abs(found!.threshold - best)).toBeLessThanOrEqual(Math.ceil((2 * count) / 15 / 9));
+      expect(asked.length).toBeLessThanOrEqual(24);
+      expect(new Set(asked).size).toBe(asked.length);
+      expect(await search(spaceOf(count, best, []), 'exhaustive', signal)).toEqual({ threshold: best, loss: 0 });
+    }
+  });
+  test('stop when they are told to', async () => {
+    await expect(search(spaceOf(40, 3, []), 'two-pass', AbortSignal.abort())).rejects.toThrow();
   });
 });
 
@@ -242,7 +289,9 @@ describe('samples as one batch', () => {
     tokens: 4,
   }));
   const loss = (body: string) =>
-    parseGraph(`graph @loss(%x: f32[B,4,2]) { ${body} %"${names.loss}": f32[] = ReduceSum(%y) {keepdims = 0} return %"${names.loss}" }`);
+    parseGraph(
+      `graph @loss(%x: f32[B,4,2]) { ${body} %"${names.losses}": f32[] = ReduceSum(%y) {keepdims = 0} return %"${names.losses}" }`,
+    );
   const chosen = async (body: string) => {
     const program = await executor.load(loss(body));
     try {

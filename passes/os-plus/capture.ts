@@ -1,0 +1,91 @@
+import type { Graph, Value } from '../../ir/graph.ts';
+import { sizeOf } from '../../ir/types.ts';
+import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
+import type { PassContext } from '../infra/pass.ts';
+import { sweep } from '../infra/sweep.ts';
+import { drawn, rowsOf } from './draw.ts';
+import { names } from './loss-graph.ts';
+import type { LossSample } from './search.ts';
+import type { Target } from './target.ts';
+
+export interface CaptureSettings {
+  /** How many tokens the loss is measured on. */
+  readonly tokens: number;
+  /** The most samples that they are drawn from; null: as many as have these tokens. */
+  readonly batch: number | null;
+  readonly seed: number;
+}
+
+/** What was captured on the way of some samples through the model. */
+export interface Captured {
+  /** What the loss of a site is measured on: whole samples where it feeds an attention, else tokens drawn from them. */
+  samplesAt(target: Target): Promise<readonly LossSample[]>;
+}
+
+/** Runs samples that are drawn with the seed, and keeps in the spool what the loss graphs of the targets read. */
+export async function capture(
+  graph: Graph,
+  targets: readonly Target[],
+  settings: CaptureSettings,
+  spool: Spool,
+  ctx: PassContext,
+): Promise<Captured> {
+  const all = ctx.services.samples ?? [];
+  const { samples: seen, tokens: counted } = targets[0]!.statistics;
+  const enough = Math.max(1, Math.ceil((settings.tokens * seen) / Math.max(1, counted)));
+  const samples = drawn(all.length, Math.min(enough, settings.batch ?? enough), settings.seed).map((s) => all[s]!);
+  const wanted = new Map(targets.map((t) => [t.site.key, [t.site.x, ...t.region.others]] as const));
+  await sweep(graph, samples, ctx, {
+    augment(slice, twin) {
+      for (const v of new Set([...wanted.values()].flat())) {
+        const copy = twin.get(v);
+        if (copy?.producer && !slice.outputs.includes(copy)) slice.addOutput(copy);
+      }
+    },
+    async onSample(s, values) {
+      for (const [key, reads] of wanted) {
+        const here = reads.flatMap((v: Value) => (values[v.name] ? [[v.name, values[v.name]!] as const] : []));
+        const isHere = values[reads[0]!.name] !== undefined;
+        if (isHere) await spool.put(`${key} ${s}`, Object.fromEntries(here));
+      }
+    },
+  });
+  const mask = ctx.services.mask ?? '';
+  return {
+    async samplesAt(target) {
+      const whole = await Promise.all(
+        samples.map(async (feeds, s) => sampleOf(await spool.get(`${target.site.key} ${s}`), target.site.x.name, feeds[mask])),
+      );
+      return target.region.mixesTokens ? whole : tokensOf(whole, settings);
+    },
+  };
+}
+
+function sampleOf(values: Feeds, x: string, mask: HostTensor | undefined): LossSample {
+  const given = values[x]!;
+  const tokens = tokenWeights(given, mask);
+  const feeds = { ...values, [names.x]: given, ...(tokens ? { [names.tokens]: tokens } : {}) };
+  return { feeds, tokens: tokens ? countKept(tokens) : sizeOf(given.shape.slice(0, -1)) };
+}
+
+const countKept = ({ data }: HostTensor): number => (data as Float32Array).reduce((a, b) => a + b, 0);
+
+/** The mask as 0 and 1 in the shape of x's tokens, or null where it does not fit. */
+function tokenWeights(x: HostTensor, mask: HostTensor | undefined): HostTensor | null {
+  const shape = x.shape.slice(0, -1);
+  if (!mask || sizeOf(mask.shape) !== sizeOf(shape)) return null;
+  return { dtype: 'f32', shape, data: Float32Array.from(mask.data as Iterable<number | bigint>, (m) => (Number(m) === 0 ? 0 : 1)) };
+}
+
+/** At most about `tokens` of the tokens that count, drawn from each sample in proportion to what it has. */
+function tokensOf(samples: readonly LossSample[], { tokens, seed }: CaptureSettings): readonly LossSample[] {
+  const total = samples.reduce((n, s) => n + s.tokens, 0);
+  const parts = samples.map(({ feeds }, s) => {
+    const [x, kept] = [feeds[names.x]!, feeds[names.tokens]];
+    const places = Array.from({ length: sizeOf(x.shape.slice(0, -1)) }, (_, i) => i).filter((i) => !kept || kept.data[i] === 1);
+    const count = Math.min(places.length, Math.ceil((places.length * tokens) / Math.max(1, total)));
+    return [x, drawn(places.length, count, seed + s).map((i) => places[i]!)] as const;
+  });
+  const x = rowsOf(parts);
+  return [{ feeds: { [names.x]: x }, tokens: x.shape[0]! }];
+}
