@@ -1,7 +1,8 @@
-import { basename } from 'node:path';
+import { basename, parse, relative, resolve, sep } from 'node:path';
 import type { Graph } from '../../ir/graph.ts';
 import { fail } from '../../ir/diagnostics.ts';
-import type { Tensor } from '../../ir/tensor.ts';
+import type { FileRange, Tensor } from '../../ir/tensor.ts';
+import { bitsOf } from '../../ir/types.ts';
 import { eachNode } from '../../ir/walk.ts';
 import { carriedOfGraph, carriedOfValue } from './carried.ts';
 import { graphPieces, spellingOf, type Placement } from './export-graph.ts';
@@ -12,7 +13,7 @@ import { field, joined, lengthOf, type Piece } from './pieces.ts';
 import { encodeMessage, int64, toNumber } from './proto.ts';
 import { smallPayload } from './skeleton.ts';
 import { dataTypeOf } from './type-protos.ts';
-import { replaceFiles, type PlannedFile, type WrittenFile } from './write-files.ts';
+import { replaceFiles, writeTemporaryFiles, type PlannedFile, type WrittenFile } from './write-files.ts';
 
 export interface WriteOptions {
   /** Whether weights go to a side file; `auto` does so beyond 1 GiB. */
@@ -34,6 +35,32 @@ export function writeModel(graph: Graph, path: string, options: WriteOptions = {
   if (layout.size > 0) files.push({ path: `${path}.data`, pieces: sidePieces(layout) });
   return { files: replaceFiles(files) };
 }
+
+/**
+ * Saves a graph for a run by a runtime that looks for side files from the root of the file system on. Constants that lie in a file stay there, so that
+ * only what was computed or is in memory is written, beside the model.
+ */
+export function writeForRuntime(graph: Graph, path: string): void {
+  refuseOddTypes(graph);
+  const { root } = parse(resolve(path));
+  const fromRoot = (file: string): string => relative(root, resolve(file)).split(sep).join('/');
+  const places = new Map<Tensor, ExternalPlace>();
+  const moving = new Set<Tensor>();
+  for (const tensor of new Set(allConstants(graph))) {
+    const { origin } = tensor;
+    if (origin.kind === 'file' && isMappable(tensor, origin) && parse(resolve(origin.path)).root === root)
+      places.set(tensor, { location: fromRoot(origin.path), offset: origin.offset, length: origin.length });
+    else moving.add(tensor);
+  }
+  const side = layOut(moving, fromRoot(`${path}.data`));
+  const files: PlannedFile[] = [{ path, pieces: checkedModel(graph, (tensor) => places.get(tensor) ?? side.get(tensor) ?? null) }];
+  if (side.size > 0) files.push({ path: `${path}.data`, pieces: sidePieces(side) });
+  writeTemporaryFiles(files);
+}
+
+/** Small constants are read by shape inference, and a runtime maps only elements that lie at multiples of their size. */
+const isMappable = ({ dtype }: Tensor, { offset, length }: FileRange): boolean =>
+  dtype !== 'string' && length >= smallPayload && offset % Math.ceil(bitsOf(dtype) / 8) === 0;
 
 /** The bytes of a model with its weights inside; for graphs that fit into memory. */
 export function encodeGraph(graph: Graph): Uint8Array {

@@ -60,7 +60,20 @@ export function replaceFiles(files: readonly PlannedFile[]): WrittenFile[] {
   }
 }
 
-function writePieces(path: string, pieces: readonly Piece[]): void {
+/** Writes files that need not outlive this process, in their places (QC4201). */
+export function writeTemporaryFiles(files: readonly PlannedFile[]): void {
+  for (const { path, pieces } of files) {
+    try {
+      writePieces(path, pieces, 'cached');
+    } catch (error) {
+      if (error instanceof QcError) throw error;
+      fail('QC4201', `cannot write ${path}: ${reasonOf(error)}`, placeOf(path));
+    }
+  }
+}
+
+/** `durable`: it is on the disk when this returns, and not only in the cache of the system. */
+function writePieces(path: string, pieces: readonly Piece[], until: 'durable' | 'cached' = 'durable'): void {
   const fd = openSync(path, 'w');
   try {
     const buffer = new Uint8Array(1024 * 1024);
@@ -79,7 +92,7 @@ function writePieces(path: string, pieces: readonly Piece[]): void {
       }
     }
     writeFully(fd, buffer.subarray(0, filled));
-    fsyncSync(fd);
+    if (until === 'durable') fsyncSync(fd);
   } finally {
     closeSync(fd);
   }

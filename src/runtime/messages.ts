@@ -65,7 +65,8 @@ export interface Memory {
 }
 
 export type Request =
-  | { readonly kind: 'open'; readonly path: string; readonly settings: SessionSettings }
+  /** `root`: where the side files of the model are looked for; beside the model by default. */
+  | { readonly kind: 'open'; readonly path: string; readonly root?: string; readonly settings: SessionSettings }
   | { readonly kind: 'run'; readonly session: number; readonly feeds: PackedTensors }
   | { readonly kind: 'time'; readonly session: number; readonly feeds: PackedTensors }
   | { readonly kind: 'memory' }

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { executable } from '../../codegen/executable.ts';
-import { writeModel } from '../../codegen/onnx/index.ts';
+import { writeForRuntime } from '../../codegen/onnx/index.ts';
 import { QcError } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { Executor, Feeds, Program } from '../../passes/infra/executor.ts';
@@ -52,7 +52,7 @@ export class OrtExecutor implements Executor {
     return { load: (graph) => this.#load(graph, 'disabled') };
   }
 
-  /** Writes the graph into a temporary folder, which ONNX Runtime maps into memory and which lasts until the program is closed. */
+  /** ONNX Runtime maps weights from the files that they lie in; what was computed lies in a temporary folder until the program is closed. */
   async load(graph: Graph): Promise<OrtProgram> {
     return this.#load(graph, this.#settings.graphOptimizationLevel);
   }
@@ -64,7 +64,7 @@ export class OrtExecutor implements Executor {
     try {
       checkBoundary(graph, subject);
       writeTemporary(executable(graph), subject.path);
-      return await this.#open(subject, countKernelOperators(graph), release, optimization);
+      return await this.#open(subject, countKernelOperators(graph), { release, optimization, root: parse(folder).root });
     } catch (error) {
       release();
       throw error;
@@ -73,7 +73,7 @@ export class OrtExecutor implements Executor {
 
   /** A program from a model file on disk, which must stay there until the program is closed. */
   async openFile(path: string): Promise<OrtProgram> {
-    return this.#open({ name: path, path, nodes: new Map() }, kernelOperatorsIn(path), () => {});
+    return this.#open({ name: path, path, nodes: new Map() }, kernelOperatorsIn(path), { release: () => {} });
   }
 
   /** Ends the process with all its programs and removes their folders. A later load starts a new one, as it does after a crash. */
@@ -84,15 +84,11 @@ export class OrtExecutor implements Executor {
     this.#folders.removeAll();
   }
 
-  async #open(
-    subject: Subject,
-    operators: number,
-    release: () => void,
-    graphOptimizationLevel = this.#settings.graphOptimizationLevel,
-  ): Promise<OrtProgram> {
+  async #open(subject: Subject, operators: number, { release, optimization, root }: Opening): Promise<OrtProgram> {
     const { use, options } = kernelUse(operators, this.#kernels, this.#settings);
     if (!this.#host?.alive) this.#host = startSessionHost();
-    const session = await this.#host.open(subject, { ...this.#settings, graphOptimizationLevel, ...options });
+    const graphOptimizationLevel = optimization ?? this.#settings.graphOptimizationLevel;
+    const session = await this.#host.open(subject, { ...this.#settings, graphOptimizationLevel, ...options }, root);
     const at = placeOf(subject);
     const close = async (): Promise<void> => {
       await session.close();
@@ -114,10 +110,19 @@ export class OrtExecutor implements Executor {
   }
 }
 
-/** What `writeModel` says of an output is true of the temporary folder here. */
+/** How a model file becomes a program. */
+interface Opening {
+  /** Runs when the program is closed. */
+  readonly release: () => void;
+  readonly optimization?: SessionSettings['graphOptimizationLevel'];
+  /** Where its side files are looked for; beside the model by default. */
+  readonly root?: string;
+}
+
+/** What `writeForRuntime` says of an output is true of the temporary folder here. */
 function writeTemporary(graph: Graph, path: string): void {
   try {
-    writeModel(graph, path, { externalData: 'always' });
+    writeForRuntime(graph, path);
   } catch (error) {
     throw error instanceof QcError && error.code === 'QC4201' ? temporaryFolderFails(error.diagnostics[0]!.message) : error;
   }

@@ -26,7 +26,8 @@ export interface Session {
 export interface SessionHost {
   /** False once the process has ended, and its sessions with it. */
   readonly alive: boolean;
-  open(subject: Subject, settings: SessionSettings): Promise<Session>;
+  /** `root`: where the side files of the model are looked for; beside the model by default. */
+  open(subject: Subject, settings: SessionSettings, root?: string): Promise<Session>;
   /** Of the process, with ONNX Runtime loaded. */
   memory(subject: Subject): Promise<Memory>;
   /** Ends the process after the call that it is in; the calls after that one reject. */
@@ -45,8 +46,9 @@ export function startSessionHost(): SessionHost {
     const outcome = await calls.ask(request);
     return outcome.kind === 'done' ? outcome.answer : refuse(subject, action, outcome);
   };
-  const open = async (subject: Subject, settings: SessionSettings): Promise<Session> => {
-    const opened = (await ask(subject, 'load', () => ({ kind: 'open', path: subject.path, settings }))) as OpenedSession;
+  const open = async (subject: Subject, settings: SessionSettings, root?: string): Promise<Session> => {
+    const request: Request = { kind: 'open', path: subject.path, settings, ...(root === undefined ? {} : { root }) };
+    const opened = (await ask(subject, 'load', () => request)) as OpenedSession;
     const { session } = opened;
     const send = (kind: 'run' | 'time', feeds: WireTensors): Promise<Answer> =>
       ask(subject, 'run', () => ({ kind, session, feeds: inTemporary(() => packed(feeds, folder)) }));

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { packed, unpacked } from './exchange.mjs';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
-/** @import { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, WirePort, WireTensor } from './messages.ts' */
+/** @import { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, WirePort, WireTensor } from './messages.ts' */
 
 /** The folder of large arrays, and the loader of the kernels where there is one. */
 const [folder = '', loader] = process.argv.slice(2);
@@ -57,16 +57,23 @@ function perform(request) {
 }
 
 /** @type {(request: Extract<Request, { kind: 'open' }>) => Promise<OpenedSession>} */
-async function open({ path, settings }) {
+async function open({ path, root, settings }) {
   const { InferenceSession } = await runtime();
   const start = performance.now();
-  const session = await InferenceSession.create(path, { ...settings, logSeverityLevel: 4 });
+  const options = { ...settings, logSeverityLevel: /** @type {const} */ (4) };
+  // ONNX Runtime takes a folder for side files only with a model that it does not read from a file itself.
+  const session = await (root === undefined
+    ? InferenceSession.create(path, options)
+    : InferenceSession.create(readFileSync(path), { ...options, extra: { ...settings.extra, session: inFolder(settings, root) } }));
   const milliseconds = performance.now() - start;
   sessions.set(++opened, session);
   if (settings.enableProfiling) profiled.add(opened);
   const [inputs, outputs] = [session.inputMetadata.map(portOf), session.outputMetadata.map(portOf)];
   return { session: opened, inputs, outputs, milliseconds };
 }
+
+/** @type {(settings: SessionSettings, root: string) => Record<string, string>} */
+const inFolder = ({ extra }, root) => ({ ...extra.session, model_external_initializers_file_folder_path: root });
 
 /** @type {Promise<typeof import('onnxruntime-node')> | null} */
 let loading = null;
