@@ -1,6 +1,5 @@
 import { cloneNode } from './clone.ts';
 import { Graph, type Node, type Value } from './graph.ts';
-import { bytesFor, sizeOf } from './types.ts';
 
 /** Consecutive nodes of a graph, with the values that cross into them and out of them. */
 export interface Slice {
@@ -18,27 +17,6 @@ export function readsOf(node: Node): readonly Value[] {
 function capturedBy(body: Graph): readonly Value[] {
   const own = new Set([...body.inputs, ...body.constants, ...[...body.nodes].flatMap((n) => n.outputs)]);
   return [...[...body.nodes].flatMap(readsOf), ...body.outputs].filter((v) => !own.has(v));
-}
-
-/** Cuts a graph into runs of nodes with about `budget` bytes of constants each, where the fewest values are alive: between blocks. */
-export function slices(graph: Graph, budget: number): readonly Slice[] {
-  const nodes = [...graph.nodes];
-  const alive = aliveAfter(graph, nodes);
-  const cuts: number[] = [];
-  let start = 0;
-  let bytes = 0;
-  let best = -1;
-  for (let i = 0; i < nodes.length; i++) {
-    bytes += constantBytes(nodes[i]!);
-    if (best < start || alive[i]! <= alive[best]!) best = i;
-    if (bytes <= budget || i === nodes.length - 1) continue;
-    cuts.push(best + 1);
-    start = best + 1;
-    bytes = nodes.slice(start, i + 1).reduce((n, node) => n + constantBytes(node), 0);
-    best = i;
-  }
-  const bounds = [0, ...cuts.filter((c) => c < nodes.length), nodes.length];
-  return bounds.slice(1).map((end, k) => sliceOf(graph, nodes.slice(bounds[k], end)));
 }
 
 /** The crossing values of some nodes of a graph. */
@@ -67,32 +45,10 @@ export function extract(
     const made = graph.append(cloneNode(node, graph, twin));
     node.outputs.forEach((o, i) => twin.set(o, made.outputs[i]!));
   }
+  for (const v of outputs) if (v.constant && !twin.has(v)) twin.set(v, graph.addConstant(v.name, v.constant));
   for (const v of outputs) graph.addOutput(twin.get(v)!);
   return { graph, twin };
 }
-
-/** How many results of earlier nodes are still read after each node. */
-function aliveAfter(graph: Graph, nodes: readonly Node[]): readonly number[] {
-  const last = new Map<Value, number>();
-  nodes.forEach((n, i) => readsOf(n).forEach((v) => last.set(v, i)));
-  for (const v of graph.outputs) last.set(v, nodes.length);
-  const ends = new Array<number>(nodes.length + 1).fill(0);
-  let alive = 0;
-  return nodes.map((n, i) => {
-    for (const out of n.outputs) {
-      const end = last.get(out) ?? -1;
-      if (end > i) {
-        alive++;
-        ends[end]!++;
-      }
-    }
-    alive -= ends[i]!;
-    return alive;
-  });
-}
-
-const constantBytes = (node: Node): number =>
-  node.operands.reduce((n, { value }) => n + (value?.constant ? bytesFor(value.constant.dtype, sizeOf(value.constant.shape)) : 0), 0);
 
 /** The node of `graph` that holds `node`, which may lie in a body. */
 function outermost(node: Node, graph: Graph): Node {

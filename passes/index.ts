@@ -13,8 +13,13 @@ import { raise } from './raise/raise.ts';
 import { rptq } from './rptq/rptq.ts';
 
 export { collect } from './calibrate/calibrate.ts';
-export { ContractCheck, exactTolerance, largestDifference, runOnce } from './infra/contract.ts';
-export type { Executor, Feeds, HostTensor, Program, Spool } from './infra/executor.ts';
+export { blocks, type Block } from './blocks/blocks.ts';
+export { compare, type Comparison } from './blocks/compare.ts';
+export { ContractCheck, exactTolerance } from './blocks/contract.ts';
+export { referenceOf, type Reference } from './blocks/reference.ts';
+export { sweep, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
+export { largestDifference } from './infra/difference.ts';
+export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type Spool } from './infra/executor.ts';
 export { Ledger, notCovered, type Candidate, type LedgerEntry } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';

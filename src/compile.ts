@@ -12,22 +12,23 @@ import {
   type Lowering,
   type Target,
 } from '../codegen/index.ts';
-import { cloneGraph, diagnostic, fail, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
+import { cloneGraph, diagnostic, fail, inferTypes, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
 import {
+  compare,
   ContractCheck,
   headInFloat,
-  largestDifference,
   Ledger,
   notCovered,
   PassManager,
   passes,
-  runOnce,
+  referenceOf,
   schemeNamed,
   type Feeds,
   type Pass,
   type PassCall,
   type Plan,
   type RunReport,
+  type SweepContext,
 } from '../passes/index.ts';
 import { bytesOfModel, enterLowering, leftAtRunTime, nothingDone, type CompileReport } from './compile-report.ts';
 import { defaults } from './defaults.ts';
@@ -84,11 +85,12 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
   const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
   try {
     const probe = inputs.samples?.[0] ?? syntheticFeeds(graph);
-    const contract = options.verify === false ? null : await firstRun(() => ContractCheck.start(executor, graph, probe));
+    const ctx = sweepContext(executor, options);
+    const contract = options.verify === false ? null : await firstRun(() => ContractCheck.start(ctx, graph, probe));
     const ledger = new Ledger();
     const runPasses = (): Promise<RunReport> => runPlan(plan, graph, executor, contract, ledger, inputs, options);
     const run = await (contract ? runPasses() : firstRun(runPasses));
-    const lowering = await lower(graph, target, executor, contract && probe);
+    const lowering = await lower(graph, target, executor, contract && { probe, ctx });
     const nothing = nothingDone(run, ledger, schemeNamed(options.scheme));
     const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering), ...nothing];
     ledger.settle();
@@ -169,26 +171,35 @@ async function lower(
   graph: Graph,
   target: Target,
   executor: OrtExecutor,
-  probe: Feeds | null,
+  check: { readonly probe: Feeds; readonly ctx: SweepContext } | null,
 ): Promise<Lowering & { readonly difference: number | null }> {
   const declined = declineFor(target, graph);
-  const before = probe && cloneGraph(graph);
+  const plain = check && { ...check.ctx, services: { ...check.ctx.services, executor: executor.plain } };
+  const reference = check && plain && (await referenceOf(graph, check.probe, plain));
   const lowered = lowerTo(target, graph);
   const lowering = { ...lowered, report: [...declined, ...lowered.report] };
   if (target.floats === 'f32') storeHalves(graph);
   settleOpset(graph);
-  if (!probe || !before) return { ...lowering, difference: null };
+  if (!reference || !plain) return { ...lowering, difference: null };
   const halves = target.floats === 'f16';
-  const difference = largestDifference(
-    await runOnce(executor.plain, before, probe),
-    await runOnce(executor.plain, halves ? roundingHalves(graph) : graph, probe),
-  );
+  const checked = halves ? roundingHalves(graph) : cloneGraph(graph);
+  inferTypes(checked);
+  const { worst, divergence } = await compare(reference, checked, plain, { tolerance: farthest, executor: executor.plain });
+  await reference.close();
+  const difference = divergence?.difference ?? worst;
   const overflow = halves && difference === Infinity ? [diagnostic('QC4005', `outputs on the probe are not finite`)] : [];
   if (overflow.length === 0 && !(difference <= farthest))
     fail('QC4006', `outputs on the probe differ by ${difference.toPrecision(2)} relative to those before lowering to ${target.name}`);
-  await runOnce(executor, graph, probe);
+  await (await referenceOf(graph, check.probe, check.ctx)).close();
   return { ...lowering, diagnostics: [...lowering.diagnostics, ...overflow], difference };
 }
+
+/** What a sweep outside of the passes asks for. */
+const sweepContext = (executor: OrtExecutor, { signal }: CompileOptions): SweepContext => ({
+  services: { executor, spool: fileSpool },
+  signal: signal ?? new AbortController().signal,
+  progress: () => {},
+});
 
 /**
  * The largest relative difference that lowering may make. Values between two codes fall to either side, which at 4 bits moves an output by

@@ -8,7 +8,7 @@ import { binOf, merge, ofSample, type Histogram, type Statistics } from '../../i
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor } from '../infra/executor.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { sweep } from '../infra/sweep.ts';
+import { sweep } from '../blocks/sweep.ts';
 import { addReductions, addShapes, reductions, type Seen } from './observe-slice.ts';
 
 /** Runs the model over the calibration samples, or takes saved statistics, and fills every observer. */
@@ -36,17 +36,16 @@ export const calibrate = definePass({
 });
 
 /** Statistics of every observer by its key, from one sweep over the samples. */
-export async function collect(graph: Graph, ctx: PassContext, budget?: number): Promise<ReadonlyMap<string, Statistics>> {
+export async function collect(graph: Graph, ctx: PassContext, least?: number): Promise<ReadonlyMap<string, Statistics>> {
   const samples = ctx.services.samples;
   if (!samples || samples.length === 0) return fail('QC2101', 'activation ranges are needed, and there is no calibration data');
   inferTypes(graph);
-  const slicing = budget === undefined ? {} : { budget };
   const mask = graph.inputs.find((v) => v.name === ctx.services.mask) ?? null;
-  const seen = await look(graph, samples[0]!, ctx, slicing);
+  const seen = await look(graph, samples[0]!, ctx, least);
   const statistics = new Map<string, Statistics>();
   const places = new Map([...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []).map((o) => [o.key, o.node.loc] as const));
   await sweep(graph, samples, ctx, {
-    ...slicing,
+    least,
     augment: (slice, twin) => addReductions(slice, seen, mask && maskIn(slice, mask, twin)),
     onSample(_, outputs) {
       for (const name of Object.keys(outputs)) {
@@ -64,16 +63,11 @@ export async function collect(graph: Graph, ctx: PassContext, budget?: number): 
 }
 
 /** One sample through the graph for the shapes at the observers, which tell where the attention mask fits. */
-async function look(
-  graph: Graph,
-  sample: Feeds,
-  ctx: PassContext,
-  slicing: { readonly budget?: number },
-): Promise<ReadonlyMap<string, Seen>> {
+async function look(graph: Graph, sample: Feeds, ctx: PassContext, least: number | undefined): Promise<ReadonlyMap<string, Seen>> {
   const seen = new Map<string, Seen>();
   const masked = sizeOf(sample[ctx.services.mask ?? '']?.shape ?? [0]);
   await sweep(graph, [sample], ctx, {
-    ...slicing,
+    least,
     augment: addShapes,
     onSample(_, values) {
       for (const [name, shape] of Object.entries(values)) {

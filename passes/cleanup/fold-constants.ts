@@ -5,7 +5,7 @@ import { inMemory } from '../../ir/tensor.ts';
 import { sizeOf } from '../../ir/types.ts';
 import { int } from '../infra/options.ts';
 import { definePass } from '../infra/pass.ts';
-import { runOnce } from '../infra/contract.ts';
+import { runOnce } from '../infra/executor.ts';
 
 /** Results that are not a function of the operands. */
 const random = new Set(['RandomNormal', 'RandomUniform', 'RandomNormalLike', 'RandomUniformLike', 'Multinomial', 'Bernoulli']);

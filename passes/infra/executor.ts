@@ -25,7 +25,17 @@ export interface Executor {
   load(graph: Graph): Promise<Program>;
 }
 
-/** Keeps arrays between slices of a run, outside the memory of the process. */
+/** Runs `graph` on one set of feeds. */
+export async function runOnce(executor: Executor, graph: Graph, feeds: Feeds): Promise<Feeds> {
+  const program = await executor.load(graph);
+  try {
+    return await program.run(feeds);
+  } finally {
+    await program.close();
+  }
+}
+
+/** Keeps arrays between the blocks of a run, outside the memory of the process. */
 export interface Spool {
   put(key: string, feeds: Feeds): Promise<void>;
   get(key: string): Promise<Feeds>;

@@ -1,17 +1,21 @@
 import { fail, formatDiagnostic, QcError, type Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import { verify } from '../../ir/verify.ts';
-import type { ContractCheck } from './contract.ts';
 import { Ledger } from './ledger.ts';
 import { readOptions, suggestion } from './options.ts';
 import type { Pass, PassContext, Services } from './pass.ts';
 import { formatCall, formatPipeline, parsePipeline, type PassCall } from './pipeline.ts';
 
+/** Looks at the graph after a pass that changed it. */
+export interface PassCheck {
+  after(graph: Graph, pass: Pick<Pass, 'name' | 'contract'>): Promise<void>;
+}
+
 export interface RunSettings {
   readonly services: Services;
   readonly signal?: AbortSignal;
   /** Compares the graph before and after every exact pass; null: no check. */
-  readonly contract: ContractCheck | null;
+  readonly contract: PassCheck | null;
   readonly ledger?: Ledger;
   readonly beforePass?: (call: PassCall, index: number, total: number) => void;
   readonly afterPass?: (call: PassCall, graph: Graph) => void;

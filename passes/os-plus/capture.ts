@@ -2,7 +2,7 @@ import type { Graph, Value } from '../../ir/graph.ts';
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import type { PassContext } from '../infra/pass.ts';
-import { sweep } from '../infra/sweep.ts';
+import { sweep } from '../blocks/sweep.ts';
 import { drawn, rowsOf } from './draw.ts';
 import { names } from './loss-graph.ts';
 import type { LossSample } from './search.ts';

@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { Graph, inferTypes, parseGraph, verify, type Node } from '../../ir/index.ts';
-import { extract, sliceOf, slices, type Slice } from '../../ir/slice.ts';
+import { parseGraph, verify, type Node } from '../../ir/index.ts';
+import { extract, sliceOf, type Slice } from '../../ir/slice.ts';
 import { runOnce, type Feeds } from '../../passes/index.ts';
-import { f32, fixtureData, fixtureNames, openFixture, plainExecutor, randomFeed } from '../support/run.ts';
+import { f32, plainExecutor, randomFeed } from '../support/run.ts';
 
 const executor = plainExecutor();
 afterAll(() => executor.close());
@@ -19,12 +19,6 @@ async function chained(parts: readonly Slice[], feeds: Feeds): Promise<Feeds> {
   }
   return alive;
 }
-const nodesOf = (parts: readonly Slice[]): readonly Node[] => parts.flatMap((p) => p.nodes);
-/** ONNX Runtime wants an element type at every input; what the operators do not tell is known from the data. */
-const typed = (graph: Graph): Graph => {
-  inferTypes(graph);
-  return graph;
-};
 
 const branching = `graph @branching(%x: f32[2,4], %c: bool) {
   const %w1: f32[4,4] = random 1
@@ -41,31 +35,7 @@ const branching = `graph @branching(%x: f32[2,4], %c: bool) {
   return %z, %a
 }`;
 
-describe('slices', () => {
-  test.each(fixtureNames)('of %s hold every node once and in order, whatever the budget', (name) => {
-    const graph = openFixture(name);
-    for (const budget of [0, 1, 10_000, 100_000, 10 ** 9]) expect(nodesOf(slices(graph, budget))).toEqual([...graph.nodes]);
-    expect(slices(graph, 10 ** 9)).toHaveLength(1);
-    expect(slices(graph, 20_000).length).toBeGreaterThan(8);
-  });
-  test('of about one block end where the fewest values are alive', () => {
-    const graph = openFixture('bert-tiny-op17');
-    const parts = slices(graph, 130_000);
-    // Beside the residual stream only the mask is alive between blocks.
-    for (const part of parts.slice(1, -1)) expect(part.inputs.filter((v) => v.producer !== null).length).toBeLessThanOrEqual(3);
-  });
-  test('of an empty graph are one that is empty', () => expect(nodesOf(slices(new Graph('g'), 1))).toEqual([]));
-});
-
-describe('a chain of extracted slices gives what the whole graph gives, bit by bit', () => {
-  test.each(fixtureNames)('%s', async (name) => {
-    const graph = typed(openFixture(name));
-    const { feeds } = fixtureData(name);
-    const whole = await runOnce(executor, graph, feeds);
-    const parts = slices(graph, 60_000);
-    expect(parts.length).toBeGreaterThan(2);
-    expect(await chained(parts, feeds)).toMatchObject(whole);
-  });
+describe('a chain of slices of one node gives what the whole graph gives, bit by bit', () => {
   test.each([0, 1])('with bodies that capture values of other slices, condition %i', async (kind) => {
     const graph = parseGraph(branching);
     const feeds: Feeds = { x: randomFeed([2, 4], 3), c: { dtype: 'bool', shape: [], data: Uint8Array.of(kind === 0 ? 0 : 1) } };

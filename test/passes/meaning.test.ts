@@ -18,7 +18,7 @@ import {
 } from '../../ir/index.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { binCentre, binOf } from '../../ir/statistics.ts';
-import { ContractCheck, definePass, largestDifference, runOnce, type Feeds, type PassReport } from '../../passes/index.ts';
+import { definePass, largestDifference, runOnce, type Feeds, type PassReport } from '../../passes/index.ts';
 import { collect } from '../../passes/calibrate/calibrate.ts';
 import { Ledger } from '../../passes/infra/ledger.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
@@ -32,6 +32,7 @@ import {
   randomFeed,
   runPipeline,
   valueNamed,
+  contractOn,
 } from '../support/run.ts';
 import { maskedSamples, subject, subjects, textSubjects } from './zoo.ts';
 
@@ -385,7 +386,7 @@ describe('the contract check', () => {
   test('catches an exact pass that changes the function, and names the first value that is wrong for good', async () => {
     const { open } = subject('pre-LN block');
     const graph = open();
-    const contract = await ContractCheck.start(executor, graph, maskedSamples[0]!);
+    const contract = await contractOn(executor, graph, maskedSamples[0]!);
     const run = runPipeline(executor, graph, 'wrong-bias', { contract, more: [wrong] });
     await expect(run).rejects.toMatchObject({ code: 'QC3001' });
     await run.catch((error: Error) =>
@@ -396,7 +397,7 @@ describe('the contract check', () => {
   });
   test('is content with an approximate pass, and measures from there on', async () => {
     const graph = subject('pre-LN block').open();
-    const contract = await ContractCheck.start(executor, graph, maskedSamples[0]!);
+    const contract = await contractOn(executor, graph, maskedSamples[0]!);
     await runPipeline(executor, graph, 'loose,idle', {
       contract,
       more: [add('loose', 'approximate', (g) => g.replaceUses(valueNamed(g, 'bv'), g.addConstant('other', f32Constant(16)))), idle],
@@ -405,7 +406,7 @@ describe('the contract check', () => {
   });
   test('cannot see a pass that does nothing; the effect helper can', async () => {
     const graph = subject('pre-LN block').open();
-    const contract = await ContractCheck.start(executor, graph, maskedSamples[0]!);
+    const contract = await contractOn(executor, graph, maskedSamples[0]!);
     const { passes } = await runPipeline(executor, graph, 'idle', { contract, more: [idle] });
     expect(() => expectEffect(passes, 'sites')).toThrow('no pass had an effect: idle changed nothing');
     const real = await runPipeline(executor, subject('pre-LN block').open(), transforms['os+'], { samples: maskedSamples });

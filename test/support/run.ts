@@ -7,12 +7,13 @@ import { sizeOf } from '../../ir/types.ts';
 import {
   PassManager,
   passes,
-  type ContractCheck,
+  ContractCheck,
   type Executor,
   type Feeds,
   type HostTensor,
   type Pass,
   type RunReport,
+  type SweepContext,
 } from '../../passes/index.ts';
 import { openModel } from '../../src/model.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
@@ -38,6 +39,17 @@ export function runPipeline(executor: Executor, graph: Graph, pipeline: string, 
     afterPass: ({ name }, after) => options.afterPass?.(name, after),
   });
 }
+
+/** What a sweep outside of a pass asks for. */
+export const sweepContext = (executor: Executor): SweepContext => ({
+  services: { executor, spool: fileSpool },
+  signal: new AbortController().signal,
+  progress: () => {},
+});
+
+/** A check of contracts on one sample. */
+export const contractOn = (executor: Executor, graph: Graph, probe: Feeds): Promise<ContractCheck> =>
+  ContractCheck.start(sweepContext(executor), graph, probe);
 
 /** ONNX Runtime that does exactly what the graph says, or with all its own rewriting. */
 export const plainExecutor = (): OrtExecutor => new OrtExecutor({ threads: 1, optimization: 'disabled' });

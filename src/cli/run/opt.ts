@@ -65,10 +65,9 @@ async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal
     plan.calls.map((call) => call.name),
     terminal,
   );
+  const ctx = { services: { executor, spool: fileSpool }, signal, progress: () => {} };
   try {
-    const contract = flags.verify
-      ? await firstRun(() => ContractCheck.start(executor, graph, samples?.[0] ?? syntheticFeeds(graph)))
-      : null;
+    const contract = flags.verify ? await firstRun(() => ContractCheck.start(ctx, graph, samples?.[0] ?? syntheticFeeds(graph))) : null;
     const runPasses = (): Promise<RunReport> =>
       plan.run(graph, {
         services: { executor, spool: fileSpool, samples, mask: maskOf(graph, data), statistics },

@@ -1,25 +1,31 @@
 import type { Graph, Value } from '../../ir/graph.ts';
-import { extract, slices, type Slice } from '../../ir/slice.ts';
-import type { Feeds, HostTensor } from './executor.ts';
-import type { PassContext } from './pass.ts';
+import { extract, type Slice } from '../../ir/slice.ts';
+import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
+import type { PassContext, Services } from '../infra/pass.ts';
+import { blocks } from './blocks.ts';
 
-/** Bytes of weights that one slice of a sweep may hold. */
-export const sliceBudget = 256 * 2 ** 20;
+/** What a sweep asks of the world. */
+export interface SweepContext {
+  readonly services: Pick<Services, 'executor' | 'spool'>;
+  readonly signal: AbortSignal;
+  readonly progress: PassContext['progress'];
+}
 
 export interface SweepSettings {
-  readonly budget?: number;
-  /** Adds what is to be computed beside the slice; `twin` gives the slice's copy of a value. Outputs that it adds reach `onSample`. */
-  readonly augment: (slice: Graph, twin: ReadonlyMap<Value, Value>) => void;
-  /** Gets what the slice gave out and what was alive before it. */
+  /** Bytes of constants that a block has at least. */
+  readonly least?: number | undefined;
+  /** Adds what is to be computed beside a block; `twin` gives the block's copy of a value. Outputs that it adds reach `onSample`. */
+  readonly augment: (block: Graph, twin: ReadonlyMap<Value, Value>) => void;
+  /** Gets what the block gave out and what was alive before it. */
   readonly onSample: (sample: number, values: Feeds) => void | Promise<void>;
 }
 
 /**
- * Runs a graph over samples one slice at a time: all samples through the first slice, then all through the second. Only one
- * slice's weights are in memory; the activations between slices lie in the spool.
+ * Runs a graph over samples one block at a time: all samples through the first block, then all through the second. Only one
+ * block's weights are in memory; the activations between blocks lie in the spool.
  */
-export async function sweep(graph: Graph, samples: readonly Feeds[], ctx: PassContext, settings: SweepSettings): Promise<void> {
-  const parts = slices(graph, settings.budget ?? sliceBudget);
+export async function sweep(graph: Graph, samples: readonly Feeds[], ctx: SweepContext, settings: SweepSettings): Promise<void> {
+  const parts = blocks(graph, settings.least);
   const inputs = graph.inputs.map((v) => v.name);
   const spool = ctx.services.spool();
   try {
@@ -27,7 +33,7 @@ export async function sweep(graph: Graph, samples: readonly Feeds[], ctx: PassCo
     // Graph inputs stay at hand to the end: what is computed beside a slice may read them (the attention mask).
     const needed = laterInputs(parts).map((names) => new Set([...names, ...inputs]));
     for (const [k, part] of parts.entries()) {
-      await runSlice(part, needed[k]!, samples.length, ctx, settings, {
+      await runBlock(part, needed[k]!, samples.length, ctx, settings, {
         spool,
         done: k * samples.length,
         total: parts.length * samples.length,
@@ -39,22 +45,22 @@ export async function sweep(graph: Graph, samples: readonly Feeds[], ctx: PassCo
 }
 
 interface Place {
-  readonly spool: ReturnType<PassContext['services']['spool']>;
+  readonly spool: Spool;
   readonly done: number;
   readonly total: number;
 }
 
-async function runSlice(
+async function runBlock(
   part: Slice,
   needed: ReadonlySet<string>,
   samples: number,
-  ctx: PassContext,
+  ctx: SweepContext,
   settings: SweepSettings,
   place: Place,
 ): Promise<void> {
   const first = await place.spool.get('0');
   const crossing = part.outputs.filter((v) => needed.has(v.name));
-  const { graph, twin } = extract('slice', withTypes(part, first), crossing);
+  const { graph, twin } = extract('block', withTypes(part, first), crossing);
   settings.augment(graph, twin);
   if (graph.outputs.length === 0) return;
   const program = await ctx.services.executor.load(graph);
@@ -77,12 +83,12 @@ async function runSlice(
   }
 }
 
-/** For each slice the names that slices after it read. */
+/** For each block the names that blocks after it read. */
 function laterInputs(parts: readonly Slice[]): readonly ReadonlySet<string>[] {
   return parts.map((_, k) => new Set(parts.slice(k + 1).flatMap((p) => p.inputs.map((v) => v.name))));
 }
 
-/** Inputs of a slice must have element types; what inference left open is known from the data. */
+/** Inputs of a block must have element types; what inference left open is known from the data. */
 function withTypes(part: Slice, feeds: Feeds): Slice {
   for (const v of part.inputs) {
     const data: HostTensor | undefined = feeds[v.name];

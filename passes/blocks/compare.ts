@@ -1,0 +1,102 @@
+import type { Graph, Value } from '../../ir/graph.ts';
+import { extract } from '../../ir/slice.ts';
+import { encodeFloats } from '../../ir/tensor.ts';
+import { isFloat, tensorType, type DType } from '../../ir/types.ts';
+import { largestDifference } from '../infra/difference.ts';
+import { runOnce, type Executor, type Feeds, type HostTensor } from '../infra/executor.ts';
+import { partOf, type Part } from './parts.ts';
+import type { Reference } from './reference.ts';
+import type { SweepContext } from './sweep.ts';
+
+/** Where two graphs part: what computes the same values from the same arrays in one and in the other. */
+export interface Divergence {
+  readonly before: Graph;
+  readonly after: Graph;
+  readonly feeds: Feeds;
+  readonly difference: number;
+}
+
+export interface Comparison {
+  /** The largest relative difference at a cut where both agree. */
+  readonly worst: number;
+  /** The part from which on they agree nowhere; null when they do at all outputs. */
+  readonly divergence: Divergence | null;
+  /** The cuts at which they agree. */
+  readonly cuts: Reference['cuts'];
+}
+
+export interface CompareSettings {
+  /** The largest relative difference at which two values agree. */
+  readonly tolerance: number;
+  readonly executor: Executor;
+}
+
+/**
+ * Compares a graph with a reference, a part between two cuts at a time: a part that has changed runs on the reference's arrays, and what it
+ * gives is compared with the reference's. Parts that are the same are not run. Where the values at a cut differ, in number or in name, the
+ * part goes on to the next cut: inside a changed basis values differ rightly, at the outputs they do not.
+ */
+export async function compare(reference: Reference, after: Graph, ctx: SweepContext, settings: CompareSettings): Promise<Comparison> {
+  const [old, now] = [valuesByName(reference.graph), valuesByName(after)];
+  const known = new Set(reference.graph.inputs.map((v) => v.name));
+  const cuts: (readonly string[])[] = [];
+  let worst = 0;
+  let divergence: Divergence | null = null;
+  for (const names of reference.cuts) {
+    ctx.signal.throwIfAborted();
+    const [was, is] = [valuesOf(old, names), valuesOf(now, names)];
+    if (!was || !is) continue;
+    const [before, part] = [partOf(reference.graph, was, known), partOf(after, is, known)];
+    if (before.signature === part.signature) divergence = null;
+    else {
+      const found = await differenceOf(reference, part, settings);
+      divergence = found.difference <= settings.tolerance ? null : { ...found, before: extracted('before', before, found.feeds) };
+      worst = divergence === null ? Math.max(worst, found.difference) : worst;
+    }
+    if (divergence !== null) continue;
+    cuts.push(names);
+    for (const name of names) known.add(name);
+  }
+  return { worst, divergence, cuts };
+}
+
+/** Runs a part on the reference's arrays. */
+async function differenceOf(reference: Reference, part: Part, { executor }: CompareSettings): Promise<Omit<Divergence, 'before'>> {
+  const feeds = await reference.values(part.inputs.map((v) => v.name));
+  const after = extracted('after', part, feeds);
+  const fitting = fitted(after, feeds);
+  const expected = await reference.values(part.outputs.map((v) => v.name));
+  const found = await runOnce(executor, after, fitting);
+  return { after, feeds, difference: largestDifference(expected, found) };
+}
+
+/** A part as a graph of its own. Its inputs must have element types; what inference left open is known from the data. */
+function extracted(name: string, part: Part, feeds: Feeds): Graph {
+  for (const v of part.inputs) {
+    const array = feeds[v.name];
+    if (array && !v.type)
+      v.type = tensorType(
+        array.dtype,
+        array.shape.map(() => null),
+      );
+  }
+  return extract(name, part).graph;
+}
+
+/** The arrays in the float types that the inputs of a graph have. */
+const fitted = (graph: Graph, feeds: Feeds): Feeds =>
+  Object.fromEntries(graph.inputs.flatMap((v) => (feeds[v.name] ? [[v.name, asType(feeds[v.name]!, v.type?.dtype)] as const] : [])));
+
+function asType(array: HostTensor, dtype: DType | undefined): HostTensor {
+  if (!dtype || dtype === array.dtype || !isFloat(dtype) || !(array.data instanceof Float32Array)) return array;
+  return { dtype, shape: array.shape, data: encodeFloats(dtype, array.data) };
+}
+
+const valuesByName = (graph: Graph): ReadonlyMap<string, Value> =>
+  new Map([...graph.inputs, ...graph.constants, ...[...graph.nodes].flatMap((n) => n.outputs)].map((v) => [v.name, v] as const));
+
+/** The values of these names; null when one of them is not there. */
+function valuesOf(values: ReadonlyMap<string, Value>, names: readonly string[]): readonly Value[] | null {
+  const found = names.flatMap((name) => values.get(name) ?? []);
+  return found.length === names.length ? found : null;
+}
