@@ -1,4 +1,5 @@
 import { int, type Attribute } from '../ir/attributes.ts';
+import { exchange } from '../ir/constants.ts';
 import { Node, type Graph, type Value } from '../ir/graph.ts';
 import { viewAs } from '../ir/ops/view.ts';
 import { Cast, Gather } from '../ir/ops/generated.ts';
@@ -27,18 +28,18 @@ export function toFloat32(graph: Graph): Interface {
 }
 
 function widenGraph(graph: Graph): void {
-  for (const v of graph.inputs) widenType(v);
-  for (const v of [...graph.constants]) if (isHalf(v.constant!.dtype)) exchange(graph, v, widened(v.constant!));
+  for (const v of graph.inputs) widenType(graph, v);
+  for (const v of [...graph.constants]) if (isHalf(v.constant!.dtype)) replaceTensor(graph, v, widened(v.constant!));
   for (const node of graph.nodes) {
-    for (const v of node.outputs) widenType(v);
+    for (const v of node.outputs) widenType(graph, v);
     const attributes = Object.fromEntries([...node.attributes].map(([name, a]) => [name, widenAttribute(name, a)] as const));
     if ([...node.attributes].some(([name, a]) => attributes[name] !== a)) graph.setAttributes(node, attributes);
     for (const body of node.bodies) widenGraph(body);
   }
 }
 
-function widenType(v: Value): void {
-  if (isHalf(v.type?.dtype)) v.type = tensorType('f32', v.type!.shape);
+function widenType(graph: Graph, v: Value): void {
+  if (isHalf(v.type?.dtype)) graph.setType(v, tensorType('f32', v.type!.shape));
 }
 
 function widenAttribute(name: string, a: Attribute): Attribute {
@@ -47,14 +48,10 @@ function widenAttribute(name: string, a: Attribute): Attribute {
   return names ? int(f32) : a;
 }
 
-/** Another tensor under the same name. */
-function exchange(graph: Graph, v: Value, tensor: Tensor): Value {
-  const { name } = v;
-  graph.rename(v, graph.freshName(name));
-  const made = graph.addConstant(name, tensor);
+/** Another tensor under the same name, with what the importer keeps. */
+function replaceTensor(graph: Graph, v: Value, tensor: Tensor): Value {
+  const made = exchange(graph, v, tensor);
   made.carried = v.carried;
-  graph.replaceUses(v, made);
-  graph.eraseConstant(v);
   return made;
 }
 
@@ -64,15 +61,16 @@ export function restoreTypes(graph: Graph, types: Interface): void {
     const type = types.get(v.name);
     if (!type || v.type?.dtype === type.dtype) continue;
     const cast = castNode(v, v.type!.dtype, v.type!.shape, graph.freshName(`${v.name}.${v.type!.dtype}`));
-    v.type = type;
+    graph.setType(v, type);
     graph.prepend(cast);
-    graph.replaceUses(v, cast.output, cast);
+    // Not `replaceUses`: an input that the graph gives out as it is has its type again already.
+    for (const use of [...v.uses]) if (use.node !== cast) use.node.graph!.setInput(use.node, use.index, cast.output);
   }
   for (const v of [...graph.outputs]) {
     const type = types.get(v.name);
     if (!type || v.type?.dtype === type.dtype) continue;
     const source = viewAs(Cast, v.producer)?.input;
-    const asked = source?.type?.dtype === type.dtype && graph.canRenameOutput(source) ? source : null;
+    const asked = source?.type?.dtype === type.dtype ? source : null;
     graph.replaceOutput(v, asked ?? graph.append(castNode(v, type.dtype, type.shape, graph.freshName(v.name))).output);
   }
 }
@@ -93,7 +91,7 @@ export function storeHalves(graph: Graph): void {
   for (const v of [...graph.constants]) {
     const source = v.constant!.source;
     if (!source || sizeOf(source.shape) < smallest || v.uses.size === 0) continue;
-    const made = exchange(graph, v, source);
+    const made = replaceTensor(graph, v, source);
     const reads = [...made.uses];
     // Rows are taken first, so that a runtime does not hold the whole table in f32.
     const tables = reads.filter((u) => u.index === 0 && u.node.op === Gather.schema.op && u.node.graph === graph);
@@ -108,7 +106,7 @@ export function storeHalves(graph: Graph): void {
 function castResult(graph: Graph, node: Node, dtype: DType): void {
   const { output } = node;
   const shape = output.type?.shape ?? null;
-  output.type = tensorType(dtype, shape);
+  graph.setType(output, tensorType(dtype, shape));
   const cast = graph.insertAfter(node, castNode(output, 'f32', shape, graph.freshName(output.name)));
   graph.replaceUses(output, cast.output, cast);
 }

@@ -86,7 +86,7 @@ function laterInputs(parts: readonly Slice[]): readonly ReadonlySet<string>[] {
 function withTypes(part: Slice, feeds: Feeds): Slice {
   for (const v of part.inputs) {
     const data: HostTensor | undefined = feeds[v.name];
-    if (data && v.type?.dtype !== data.dtype) v.type = { dtype: data.dtype, shape: data.shape.map(() => null) };
+    if (data && v.type?.dtype !== data.dtype) part.nodes[0]!.graph!.setType(v, { dtype: data.dtype, shape: data.shape.map(() => null) });
   }
   return part;
 }

@@ -43,6 +43,6 @@ function keepOutput({ graph, twins }: Halving, index: number, type: TensorType |
   const dtype = floatOf(type);
   if (dtype === null || floatOf(value.type) === null || value.type!.dtype === dtype) return;
   const shown = twins.as(value, dtype);
-  shown.type = tensorType(dtype, type!.shape);
+  graph.setType(shown, tensorType(dtype, type!.shape));
   graph.replaceOutput(value, shown);
 }
