@@ -1,6 +1,7 @@
 import { int, type Attribute } from '../ir/attributes.ts';
+import { Builder } from '../ir/builder.ts';
 import { exchange } from '../ir/constants.ts';
-import { Node, type Graph, type Value } from '../ir/graph.ts';
+import type { Graph, Node, Value } from '../ir/graph.ts';
 import { viewAs } from '../ir/ops/view.ts';
 import { Cast, Gather } from '../ir/ops/generated.ts';
 import { widened, type Tensor } from '../ir/tensor.ts';
@@ -60,28 +61,22 @@ export function restoreTypes(graph: Graph, types: Interface): void {
   for (const v of graph.inputs) {
     const type = types.get(v.name);
     if (!type || v.type?.dtype === type.dtype) continue;
-    const cast = castNode(v, v.type!.dtype, v.type!.shape, graph.freshName(`${v.name}.${v.type!.dtype}`));
+    const cast = castTo(Builder.behind(graph, v), v, v.type!.dtype, `${v.name}.${v.type!.dtype}`);
     graph.setType(v, type);
-    graph.prepend(cast);
     // Not `replaceUses`: an input that the graph gives out as it is has its type again already.
-    for (const use of [...v.uses]) if (use.node !== cast) use.node.graph!.setInput(use.node, use.index, cast.output);
+    for (const use of [...v.uses]) if (use.node !== cast.producer) use.node.graph!.setInput(use.node, use.index, cast);
   }
   for (const v of [...graph.outputs]) {
     const type = types.get(v.name);
     if (!type || v.type?.dtype === type.dtype) continue;
     const source = viewAs(Cast, v.producer)?.input;
     const asked = source?.type?.dtype === type.dtype ? source : null;
-    graph.replaceOutput(v, asked ?? graph.append(castNode(v, type.dtype, type.shape, graph.freshName(v.name))).output);
+    graph.replaceOutput(v, asked ?? castTo(Builder.atEnd(graph), v, type.dtype, v.name, type.shape));
   }
 }
 
-const castNode = (v: Value, dtype: DType, shape: TensorType['shape'], name: string): Node =>
-  new Node({
-    op: Cast.schema.op,
-    inputs: [v],
-    attributes: { to: int(numberOf(dtype)) },
-    results: [{ name, type: tensorType(dtype, shape) }],
-  });
+const castTo = (build: Builder, v: Value, dtype: DType, name: string, shape = v.type?.shape ?? null): Value =>
+  build.value(Cast.schema.op, [v], { to: int(numberOf(dtype)) }, tensorType(dtype, shape), name);
 
 /** Constants smaller than this are stored as they are. */
 const smallest = 1024;
@@ -98,15 +93,14 @@ export function storeHalves(graph: Graph): void {
     for (const { node } of tables) castResult(graph, node, source.dtype);
     const others = reads.filter((u) => !tables.includes(u));
     if (others.length === 0) continue;
-    const cast = graph.prepend(castNode(made, 'f32', source.shape, graph.freshName(`${made.name}.f32`)));
-    for (const use of others) use.node.graph!.setInput(use.node, use.index, cast.output);
+    const cast = castTo(Builder.behind(graph, made), made, 'f32', `${made.name}.f32`);
+    for (const use of others) use.node.graph!.setInput(use.node, use.index, cast);
   }
 }
 
 function castResult(graph: Graph, node: Node, dtype: DType): void {
   const { output } = node;
-  const shape = output.type?.shape ?? null;
-  graph.setType(output, tensorType(dtype, shape));
-  const cast = graph.insertAfter(node, castNode(output, 'f32', shape, graph.freshName(output.name)));
-  graph.replaceUses(output, cast.output, cast);
+  graph.setType(output, tensorType(dtype, output.type?.shape ?? null));
+  const cast = castTo(Builder.behind(graph, output), output, 'f32', output.name);
+  graph.replaceUses(output, cast, cast.producer!);
 }

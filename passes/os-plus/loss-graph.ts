@@ -1,11 +1,11 @@
-import { int, ints, type Attributes } from '../../ir/attributes.ts';
+import { int, ints } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { translation } from '../../ir/channel.ts';
 import { cloneNode } from '../../ir/clone.ts';
-import { Graph, Node, type Value } from '../../ir/graph.ts';
+import { Graph, type Node, type Value } from '../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { codeRange } from '../../ir/quant.ts';
 import { readsOf } from '../../ir/slice.ts';
-import { dense, int64s } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
 import { shiftProduct } from '../../ir/weights.ts';
 import { attentionFed, linearsOf, type Linear } from '../linears.ts';
@@ -66,7 +66,7 @@ export interface LossSettings {
 export function lossGraph(region: LossRegion, site: Site, settings: LossSettings, opsets: ReadonlyMap<string, number>): Graph {
   const graph = new Graph('loss');
   for (const [domain, version] of opsets) graph.opsets.set(domain, version);
-  const build = new Builder(graph);
+  const build = Builder.atEnd(graph);
   const channels = settings.centre.length;
   const x = graph.addInput(names.x, site.x.type ?? tensorType('f32', null));
   const width = graph.addInput(names.width, tensorType('f32', [channels]));
@@ -74,20 +74,20 @@ export function lossGraph(region: LossRegion, site: Site, settings: LossSettings
 
   const reference = copyRegion(build, region, new Map([...others, [site.y, x]]), null);
   const centre = build.vector('centre', settings.centre);
-  const narrowed = build.node('Div', [build.node('Sub', [x, centre]), width]);
+  const narrowed = build.value('Div', [build.value('Sub', [x, centre]), width]);
   const quantized = settings.activation ? quantizeActivation(build, narrowed, settings.activation, channels) : narrowed;
   const edit = (linear: Linear, copied: Value): { readonly weight: Value; readonly bias: Value } => ({
     weight: settings.weights
       ? quantizeWeight(build, copied, width, settings.weights, settings.groups)
-      : build.node('Mul', [copied, build.column(width)]),
-    bias: graph.addConstant(graph.freshName('bias'), shiftProduct(translation(settings.centre), linear.weight.constant!)),
+      : build.value('Mul', [copied, column(build, width)]),
+    bias: build.constant('bias', shiftProduct(translation(settings.centre), linear.weight.constant!)),
   });
   const candidate = copyRegion(build, region, new Map([...others, [site.y, quantized]]), edit);
 
-  const parts = region.results.map((r) => build.squaredDistance(candidate.get(r)!, reference.get(r)!));
-  const perToken = parts.reduce((a, b) => build.node('Add', [a, b]));
-  const counted = settings.masked ? build.node('Mul', [perToken, graph.addInput(names.tokens, tensorType('f32', null))]) : perToken;
-  graph.addOutput(build.node('ReduceSum', [counted], { keepdims: int(0) }, names.loss));
+  const parts = region.results.map((r) => squaredDistance(build, candidate.get(r)!, reference.get(r)!));
+  const perToken = parts.reduce((a, b) => build.value('Add', [a, b]));
+  const counted = settings.masked ? build.value('Mul', [perToken, graph.addInput(names.tokens, tensorType('f32', null))]) : perToken;
+  graph.addOutput(build.value('ReduceSum', [counted], { keepdims: int(0) }, null, names.loss));
   return graph;
 }
 
@@ -105,8 +105,8 @@ function copyRegion(
     const linear = region.linears.find((l) => l.node === node);
     if (linear && edit) {
       const { weight, bias } = edit(linear, twin.get(linear.weight)!);
-      const product = build.node('MatMul', [twin.get(linear.input)!, weight]);
-      twin.set(node.output, build.node('Add', [product, bias]));
+      const product = build.value('MatMul', [twin.get(linear.input)!, weight]);
+      twin.set(node.output, build.value('Add', [product, bias]));
       for (const use of copy.operands) if (use.value) graph.setInput(copy, use.index, null);
       continue;
     }
@@ -121,60 +121,41 @@ function quantizeActivation(build: Builder, x: Value, spec: LossActivation, chan
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max) };
   if (spec.range === 'token')
-    return build.node(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
+    return build.value(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
   const input = (name: string) => build.graph.addInput(name, tensorType('f32', [channels]));
-  const index = build.graph.addConstant(
+  const index = build.ints(
     'every channel',
-    int64s(
-      [channels],
-      Array.from({ length: channels }, (_, i) => i),
-    ),
+    Array.from({ length: channels }, (_, i) => i),
   );
-  return build.node(FakeQuantize.schema.op, [x, input(names.scale), input(names.zero), index], attributes);
+  return build.value(FakeQuantize.schema.op, [x, input(names.scale), input(names.zero), index], attributes);
 }
 
 /** Q(s W), round to nearest, one scale for each output channel and run of rows, or one for all, found in the graph. */
 function quantizeWeight(build: Builder, weight: Value, width: Value, spec: WeightScheme, groups: readonly number[]): Value {
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max), symmetric: int(spec.symmetric ? 1 : 0) };
-  const scaled = build.node('Mul', [weight, build.column(width)]);
+  const scaled = build.value('Mul', [weight, column(build, width)]);
   if (spec.per === 'tensor') {
-    const row = build.node(DynamicQuantize.schema.op, [build.node('Reshape', [scaled, build.axes(1, -1)])], attributes);
-    return build.node('Reshape', [row, build.node('Shape', [scaled])]);
+    const row = build.value(DynamicQuantize.schema.op, [build.value('Reshape', [scaled, build.ints('axes', [1, -1])])], attributes);
+    return build.value('Reshape', [row, build.value('Shape', [scaled])]);
   }
-  const turned = build.node('Transpose', [scaled], { perm: ints([1, 0]) });
-  const parts = groups.length === 1 ? [turned] : build.split(turned, groups);
-  const quantized = parts.map((p) => build.node(DynamicQuantize.schema.op, [p], attributes));
-  const joined = quantized.length === 1 ? quantized[0]! : build.node('Concat', quantized, { axis: int(1) });
-  return build.node('Transpose', [joined], { perm: ints([1, 0]) });
+  const turned = build.value('Transpose', [scaled], { perm: ints([1, 0]) });
+  const parts = groups.length === 1 ? [turned] : split(build, turned, groups);
+  const quantized = parts.map((p) => build.value(DynamicQuantize.schema.op, [p], attributes));
+  const joined = quantized.length === 1 ? quantized[0]! : build.value('Concat', quantized, { axis: int(1) });
+  return build.value('Transpose', [joined], { perm: ints([1, 0]) });
 }
 
-class Builder {
-  readonly graph: Graph;
-  constructor(graph: Graph) {
-    this.graph = graph;
-  }
-  node(op: string, inputs: readonly (Value | null)[], attributes: Attributes = {}, name?: string): Value {
-    return this.graph.append(new Node({ op, inputs, attributes, results: [{ name: name ?? this.graph.freshName(op), type: null }] }))
-      .output;
-  }
-  vector(name: string, data: ArrayLike<number>): Value {
-    return this.graph.addConstant(this.graph.freshName(name), dense([data.length], data));
-  }
-  axes(...values: number[]): Value {
-    return this.graph.addConstant(this.graph.freshName('axes'), int64s([values.length], values));
-  }
-  /** [n] as [n, 1]. */
-  column(v: Value): Value {
-    return this.node('Unsqueeze', [v, this.axes(1)]);
-  }
-  split(v: Value, sizes: readonly number[]): readonly Value[] {
-    const results = sizes.map((_, i) => ({ name: this.graph.freshName(`part ${i} of ${v.name}`), type: null }));
-    return this.graph.append(new Node({ op: 'Split', inputs: [v, this.axes(...sizes)], attributes: { axis: int(1) }, results })).outputs;
-  }
-  /** The sum over the last axis of (a - b)^2. */
-  squaredDistance(a: Value, b: Value): Value {
-    const d = this.node('Sub', [a, b]);
-    return this.node('ReduceSum', [this.node('Mul', [d, d]), this.axes(-1)], { keepdims: int(0) });
-  }
+/** [n] as [n, 1]. */
+const column = (build: Builder, v: Value): Value => build.value('Unsqueeze', [v, build.ints('axes', [1])]);
+
+function split(build: Builder, v: Value, sizes: readonly number[]): readonly Value[] {
+  const results = sizes.map((_, i) => ({ name: build.graph.freshName(`part ${i} of ${v.name}`), type: null }));
+  return build.insert({ op: 'Split', inputs: [v, build.ints('axes', sizes)], attributes: { axis: int(1) }, results }).outputs;
+}
+
+/** The sum over the last axis of (a - b)^2. */
+function squaredDistance(build: Builder, a: Value, b: Value): Value {
+  const d = build.value('Sub', [a, b]);
+  return build.value('ReduceSum', [build.value('Mul', [d, d]), build.ints('axes', [-1])], { keepdims: int(0) });
 }

@@ -2,7 +2,7 @@ import type { Graph, Use } from '../../../ir/graph.ts';
 import { isOutput } from '../../../ir/pattern.ts';
 import { quantizedWeight } from '../quantized.ts';
 import type { Lowered } from '../target.ts';
-import { eachNode, eraseSites, nameOf } from '../walk.ts';
+import { forEachOf, eraseSites, nameOf } from '../walk.ts';
 import { integerRefusal } from './integers.ts';
 import { quantizerOf, quantizers } from './quantizer.ts';
 
@@ -10,7 +10,7 @@ import { quantizerOf, quantizers } from './quantizer.ts';
 export function declineQuantizers(graph: Graph): readonly Lowered[] {
   const report: Lowered[] = [];
   eraseSites(graph);
-  eachNode(graph, quantizers, (node) => {
+  forEachOf(graph, quantizers, (node) => {
     if (!quantizerOf(node.output)) return;
     for (const use of [...node.output.uses]) {
       const why = refusal(use);
