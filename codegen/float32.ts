@@ -5,6 +5,7 @@ import type { Graph, Node, Value } from '../ir/graph.ts';
 import { viewAs } from '../ir/ops/view.ts';
 import { Cast, Gather } from '../ir/ops/generated.ts';
 import { widened, type Tensor } from '../ir/tensor.ts';
+import { eachGraph } from '../ir/walk.ts';
 import { dtypes, sizeOf, tensorType, type DType, type TensorType } from '../ir/types.ts';
 
 /** The types of a graph's inputs and outputs, by name. */
@@ -24,7 +25,7 @@ const naming = ['to', 'dtype', 'output_datatype'];
 export function toFloat32(graph: Graph): Interface {
   const ports = [...graph.inputs, ...graph.outputs];
   const changed = new Map(ports.flatMap((v) => (isHalf(v.type?.dtype) ? [[v.name, v.type!] as const] : [])));
-  widenGraph(graph);
+  for (const each of eachGraph(graph)) widenGraph(each);
   return changed;
 }
 
@@ -35,7 +36,6 @@ function widenGraph(graph: Graph): void {
     for (const v of node.outputs) widenType(graph, v);
     const attributes = Object.fromEntries([...node.attributes].map(([name, a]) => [name, widenAttribute(name, a)] as const));
     if ([...node.attributes].some(([name, a]) => attributes[name] !== a)) graph.setAttributes(node, attributes);
-    for (const body of node.bodies) widenGraph(body);
   }
 }
 
