@@ -58,7 +58,7 @@ function norm(size, target) {
   const constants = [dense([1, 1], Float32Array.of(0.01)), dense([1, 1], Float32Array.of(0)), int64s([size], new Array(size).fill(0))];
   const quantizer = constants.map((c, i) => graph.addConstant(`w${i}`, c));
   const wq = node('qc.FakeQuantize', [w, ...quantizer], { qmin: int(-128), qmax: int(127) }, 'wq');
-  wq.type = tensorType('f32', [size, 1]);
+  graph.setType(wq, tensorType('f32', [size, 1]));
   graph.addOutput(node('MatMul', [q, wq], {}, 'y'));
   lowerTo(targetNamed(targets, target), graph);
   settleOpset(graph);

@@ -71,7 +71,7 @@ function product(size, weight, { target, weightBits, inputBits, groups }) {
     bounds(weightBits),
     'wq',
   );
-  q.type = tensorType('f32', [size, size]);
+  graph.setType(q, tensorType('f32', [size, size]));
   graph.addOutput(node('MatMul', [quantized, q], {}, 'y'));
   lowerTo(targetNamed(targets, target), graph);
   settleOpset(graph);

@@ -1,8 +1,11 @@
 import { int, type Attribute } from '../ir/attributes.ts';
-import { Node, type Graph, type Value } from '../ir/graph.ts';
+import { Builder } from '../ir/builder.ts';
+import { exchange } from '../ir/constants.ts';
+import type { Graph, Node, Value } from '../ir/graph.ts';
 import { viewAs } from '../ir/ops/view.ts';
 import { Cast, Gather } from '../ir/ops/generated.ts';
 import { widened, type Tensor } from '../ir/tensor.ts';
+import { eachGraph } from '../ir/walk.ts';
 import { dtypes, sizeOf, tensorType, type DType, type TensorType } from '../ir/types.ts';
 
 /** The types of a graph's inputs and outputs, by name. */
@@ -22,23 +25,22 @@ const naming = ['to', 'dtype', 'output_datatype'];
 export function toFloat32(graph: Graph): Interface {
   const ports = [...graph.inputs, ...graph.outputs];
   const changed = new Map(ports.flatMap((v) => (isHalf(v.type?.dtype) ? [[v.name, v.type!] as const] : [])));
-  widenGraph(graph);
+  for (const each of eachGraph(graph)) widenGraph(each);
   return changed;
 }
 
 function widenGraph(graph: Graph): void {
-  for (const v of graph.inputs) widenType(v);
-  for (const v of [...graph.constants]) if (isHalf(v.constant!.dtype)) exchange(graph, v, widened(v.constant!));
+  for (const v of graph.inputs) widenType(graph, v);
+  for (const v of [...graph.constants]) if (isHalf(v.constant!.dtype)) replaceTensor(graph, v, widened(v.constant!));
   for (const node of graph.nodes) {
-    for (const v of node.outputs) widenType(v);
+    for (const v of node.outputs) widenType(graph, v);
     const attributes = Object.fromEntries([...node.attributes].map(([name, a]) => [name, widenAttribute(name, a)] as const));
     if ([...node.attributes].some(([name, a]) => attributes[name] !== a)) graph.setAttributes(node, attributes);
-    for (const body of node.bodies) widenGraph(body);
   }
 }
 
-function widenType(v: Value): void {
-  if (isHalf(v.type?.dtype)) v.type = tensorType('f32', v.type!.shape);
+function widenType(graph: Graph, v: Value): void {
+  if (isHalf(v.type?.dtype)) graph.setType(v, tensorType('f32', v.type!.shape));
 }
 
 function widenAttribute(name: string, a: Attribute): Attribute {
@@ -47,14 +49,10 @@ function widenAttribute(name: string, a: Attribute): Attribute {
   return names ? int(f32) : a;
 }
 
-/** Another tensor under the same name. */
-function exchange(graph: Graph, v: Value, tensor: Tensor): Value {
-  const { name } = v;
-  graph.rename(v, graph.freshName(name));
-  const made = graph.addConstant(name, tensor);
+/** Another tensor under the same name, with what the importer keeps. */
+function replaceTensor(graph: Graph, v: Value, tensor: Tensor): Value {
+  const made = exchange(graph, v, tensor);
   made.carried = v.carried;
-  graph.replaceUses(v, made);
-  graph.eraseConstant(v);
   return made;
 }
 
@@ -63,27 +61,22 @@ export function restoreTypes(graph: Graph, types: Interface): void {
   for (const v of graph.inputs) {
     const type = types.get(v.name);
     if (!type || v.type?.dtype === type.dtype) continue;
-    const cast = castNode(v, v.type!.dtype, v.type!.shape, graph.freshName(`${v.name}.${v.type!.dtype}`));
-    v.type = type;
-    graph.prepend(cast);
-    graph.replaceUses(v, cast.output, cast);
+    const cast = castTo(Builder.behind(graph, v), v, v.type!.dtype, `${v.name}.${v.type!.dtype}`);
+    graph.setType(v, type);
+    // Not `replaceUses`: an input that the graph gives out as it is has its type again already.
+    for (const use of [...v.uses]) if (use.node !== cast.producer) use.node.graph!.setInput(use.node, use.index, cast);
   }
   for (const v of [...graph.outputs]) {
     const type = types.get(v.name);
     if (!type || v.type?.dtype === type.dtype) continue;
     const source = viewAs(Cast, v.producer)?.input;
-    const asked = source?.type?.dtype === type.dtype && graph.canRenameOutput(source) ? source : null;
-    graph.replaceOutput(v, asked ?? graph.append(castNode(v, type.dtype, type.shape, graph.freshName(v.name))).output);
+    const asked = source?.type?.dtype === type.dtype ? source : null;
+    graph.replaceOutput(v, asked ?? castTo(Builder.atEnd(graph), v, type.dtype, v.name, type.shape));
   }
 }
 
-const castNode = (v: Value, dtype: DType, shape: TensorType['shape'], name: string): Node =>
-  new Node({
-    op: Cast.schema.op,
-    inputs: [v],
-    attributes: { to: int(numberOf(dtype)) },
-    results: [{ name, type: tensorType(dtype, shape) }],
-  });
+const castTo = (build: Builder, v: Value, dtype: DType, name: string, shape = v.type?.shape ?? null): Value =>
+  build.value(Cast.schema.op, [v], { to: int(numberOf(dtype)) }, tensorType(dtype, shape), name);
 
 /** Constants smaller than this are stored as they are. */
 const smallest = 1024;
@@ -93,22 +86,21 @@ export function storeHalves(graph: Graph): void {
   for (const v of [...graph.constants]) {
     const source = v.constant!.source;
     if (!source || sizeOf(source.shape) < smallest || v.uses.size === 0) continue;
-    const made = exchange(graph, v, source);
+    const made = replaceTensor(graph, v, source);
     const reads = [...made.uses];
     // Rows are taken first, so that a runtime does not hold the whole table in f32.
     const tables = reads.filter((u) => u.index === 0 && u.node.op === Gather.schema.op && u.node.graph === graph);
     for (const { node } of tables) castResult(graph, node, source.dtype);
     const others = reads.filter((u) => !tables.includes(u));
     if (others.length === 0) continue;
-    const cast = graph.prepend(castNode(made, 'f32', source.shape, graph.freshName(`${made.name}.f32`)));
-    for (const use of others) use.node.graph!.setInput(use.node, use.index, cast.output);
+    const cast = castTo(Builder.behind(graph, made), made, 'f32', `${made.name}.f32`);
+    for (const use of others) use.node.graph!.setInput(use.node, use.index, cast);
   }
 }
 
 function castResult(graph: Graph, node: Node, dtype: DType): void {
   const { output } = node;
-  const shape = output.type?.shape ?? null;
-  output.type = tensorType(dtype, shape);
-  const cast = graph.insertAfter(node, castNode(output, 'f32', shape, graph.freshName(output.name)));
-  graph.replaceUses(output, cast.output, cast);
+  graph.setType(output, tensorType(dtype, output.type?.shape ?? null));
+  const cast = castTo(Builder.behind(graph, output), output, 'f32', output.name);
+  graph.replaceUses(output, cast, cast.producer!);
 }

@@ -1,5 +1,5 @@
-import type { Value } from './graph.ts';
-import { floats, integers } from './tensor.ts';
+import type { Graph, Value } from './graph.ts';
+import { floats, integers, type Tensor } from './tensor.ts';
 import { isFloat, sizeOf } from './types.ts';
 
 /** The number that a one-element float constant holds, or null. */
@@ -24,4 +24,18 @@ export function isChannelVector(v: Value | null, size?: number): boolean {
 export function isMatrix(v: Value | null): boolean {
   const t = v?.constant;
   return !!t && isFloat(t.dtype) && t.shape.length === 2;
+}
+
+/**
+ * A constant takes the place and the name of an input or of another constant. Where the graph gives that out, an Identity has the name, and the
+ * constant gets another one.
+ */
+export function exchange(graph: Graph, from: Value, tensor: Tensor): Value {
+  const { name } = from;
+  const made = graph.addConstant(graph.freshName(name), tensor);
+  graph.replaceUses(from, made);
+  if (from.constant) graph.eraseConstant(from);
+  else graph.eraseInput(from);
+  if (!graph.isNameTaken(name)) graph.rename(made, name);
+  return made;
 }

@@ -22,7 +22,7 @@ export class Value {
   readonly def: Definition;
   readonly name: string;
   /** Null when nothing is known yet, or when the value is not a tensor. */
-  type: TensorType | null;
+  readonly type: TensorType | null;
   /** What an importer must not lose and the IR has no words for; only the exporter reads it. */
   carried: unknown = null;
   constructor(name: string, type: TensorType | null, def: Definition) {
@@ -94,10 +94,11 @@ export class Node {
   }
 }
 
-// The friend access that TypeScript lacks: use lists and names are read-only for everyone but these three lines.
+// The friend access that TypeScript lacks: use lists, names and types are read-only for everyone but these four lines.
 const link = (value: Value, use: Use): void => void (value.uses as Set<Use>).add(use);
 const unlink = (value: Value, use: Use): void => void (value.uses as Set<Use>).delete(use);
 const setName = (value: Value, name: string): void => void ((value as { name: string }).name = name);
+const setType = (value: Value, type: TensorType | null): void => void ((value as { type: TensorType | null }).type = type);
 
 /** The IR speaks this version of the default operator set: the first with Attention, RMSNormalization and RotaryEmbedding. */
 export const irOpset = 23;
@@ -111,8 +112,6 @@ export class Graph {
   readonly parent: Graph | null;
   /** The node that holds this graph as an attribute; null for a root, and until that node is made. */
   holder: Node | null = null;
-  readonly inputs: Value[] = [];
-  readonly outputs: Value[] = [];
   readonly constants: ReadonlySet<Value> = new Set();
   /** Operator set versions by domain; `''` is the default domain. Meaningful on the root graph only. */
   readonly opsets = new Map<string, number>([['', irOpset]]);
@@ -121,6 +120,9 @@ export class Graph {
   carried: unknown = null;
   /** Bumped by every mutation. */
   version = 0;
+  /** Replaced and never changed, so that a walk over inputs or outputs may change them. */
+  #inputs: readonly Value[] = [];
+  #outputs: readonly Value[] = [];
   #first: Node | null = null;
   #last: Node | null = null;
   #size = 0;
@@ -139,8 +141,17 @@ export class Graph {
   get nodes(): Iterable<Node> {
     return { [Symbol.iterator]: () => this.#walk() };
   }
+  get inputs(): readonly Value[] {
+    return this.#inputs;
+  }
+  get outputs(): readonly Value[] {
+    return this.#outputs;
+  }
   get size(): number {
     return this.#size;
+  }
+  get first(): Node | null {
+    return this.#first;
   }
   get last(): Node | null {
     return this.#last;
@@ -148,13 +159,17 @@ export class Graph {
 
   addInput(name: string, type: TensorType | null): Value {
     const value = new Value(name, type, { kind: 'input' });
-    this.inputs.push(value);
+    this.#inputs = [...this.#inputs, value];
     this.#take(name);
     this.version++;
     return value;
   }
   addOutput(value: Value): void {
-    this.outputs.push(value);
+    this.setOutputs([...this.#outputs, value]);
+  }
+  /** The graph gives out these values, in this order, under the names that they have. */
+  setOutputs(values: readonly Value[]): void {
+    this.#outputs = [...values];
     this.version++;
   }
   addConstant(name: string, tensor: Tensor): Value {
@@ -178,6 +193,13 @@ export class Graph {
     return this.#insert(node, null, this.#first);
   }
 
+  /**
+   * Says what is known of the type of a value. `version` stays: a type says what the graph computes and does not change it, and a pass that
+   * only infers types must not count as one that changed something, which costs a verification and a run of the contract check.
+   */
+  setType(value: Value, type: TensorType | null): void {
+    setType(value, type);
+  }
   /** Gives a node other attributes; the graphs among them must be those that it has. */
   setAttributes(node: Node, attributes: Attributes): void {
     const own = node.attributes as Map<string, Attribute>;
@@ -202,17 +224,18 @@ export class Graph {
     if (home.outputs.includes(from)) home.replaceOutput(from, to);
     this.version++;
   }
-  /** Where the graph gives `from` out, it gives `to` out, under the name that callers know; who reads `from` inside goes on to. */
+  /**
+   * Where the graph gives `from` out, it gives `to` out, under the name that callers know; who reads `from` inside goes on to. This is the one
+   * way in which an output changes and keeps its name: `to` takes the name, or an Identity behind it does where `to` cannot be renamed.
+   */
   replaceOutput(from: Value, to: Value): void {
     const name = from.name;
     const type = from.type ?? to.type;
     this.rename(from, this.freshName(name));
     const shown = this.canRenameOutput(to) ? to : this.append(new Node({ op: 'Identity', inputs: [to], results: [{ name, type }] })).output;
     if (shown === to) this.rename(to, name);
-    shown.type ??= type;
-    this.outputs.forEach((o, i) => {
-      if (o === from) this.outputs[i] = shown;
-    });
+    if (shown.type === null) setType(shown, type);
+    this.setOutputs(this.#outputs.map((o) => (o === from ? shown : o)));
   }
   /** `to` takes the place and the name of `from`: what was called `h` before a rewrite is called `h` after it. */
   replace(from: Value, to: Value): void {
@@ -250,7 +273,7 @@ export class Graph {
   }
   eraseInput(value: Value): void {
     if (value.uses.size > 0) fail('QC1002', `cannot erase input %${value.name}: it is still used`);
-    this.inputs.splice(this.inputs.indexOf(value), 1);
+    this.#inputs = this.#inputs.filter((v) => v !== value);
     this.#release(value.name);
     this.version++;
   }

@@ -1,5 +1,6 @@
 /** What a graph is: nodes, values, tensors, the channel algebra, sites, text. */
 export * from './attributes.ts';
+export * from './builder.ts';
 export * from './channel.ts';
 export * from './clone.ts';
 export * from './codes.ts';

@@ -1,6 +1,6 @@
+import { Builder } from './builder.ts';
 import { fail } from './diagnostics.ts';
 import type { Graph, Node } from './graph.ts';
-import type { Insertion } from './ops/view.ts';
 import type { Bindings, Pattern, Refusal } from './pattern.ts';
 
 export interface RewriteRule {
@@ -8,15 +8,18 @@ export interface RewriteRule {
   readonly apply: (node: Node, graph: Graph) => 'applied' | 'no-match' | Refusal;
 }
 
-/** Declares a rule. `rewrite` gets the captures, fully typed, and must change the graph or refuse. */
-export function rule<C>(name: string, root: Pattern<C>, rewrite: (captures: C, at: Insertion) => void | Refusal): RewriteRule {
+/**
+ * Declares a rule. `rewrite` gets the captures, fully typed, and what makes nodes in front of the one that matched; it must change the graph or
+ * refuse.
+ */
+export function rule<C>(name: string, root: Pattern<C>, rewrite: (captures: C, build: Builder) => void | Refusal): RewriteRule {
   return {
     name,
     apply(node, graph) {
       const captures: Bindings = {};
       if (!root.match(node.outputs[0] ?? null, captures)) return 'no-match';
       const before = graph.version;
-      const answer = rewrite(captures as C, { graph, before: node });
+      const answer = rewrite(captures as C, Builder.before(node));
       if (answer) return answer;
       if (graph.version === before) fail('QC1301', `rule ${name} claimed a rewrite but changed nothing`, node.loc);
       return 'applied';

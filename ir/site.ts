@@ -1,8 +1,9 @@
 import { ints, string, type Attributes } from './attributes.ts';
+import { Builder } from './builder.ts';
 import { inverse, isIdentity, transformAttributes, type ChannelTransform } from './channel.ts';
-import { Node, type Graph, type Use, type Value } from './graph.ts';
+import type { Graph, Node, Use, Value } from './graph.ts';
 import { Decode, Encode, Observer, Site, type Role } from './ops/qc.ts';
-import { create, viewAs } from './ops/view.ts';
+import { viewAs } from './ops/view.ts';
 import { moved, statisticsAttributes, statisticsOf, type Statistics } from './statistics.ts';
 
 /** The sites of a graph, in order. */
@@ -10,17 +11,10 @@ export const sites = (graph: Graph): readonly Site[] => [...graph.nodes].flatMap
 
 /** Marks `value` for quantization: the given uses of it now read the site. */
 export function markSite(graph: Graph, value: Value, uses: readonly Use[], role: Role): Site {
-  const node = new Node({
-    op: Site.schema.op,
-    inputs: [value],
-    results: [{ name: graph.freshName(value.name), type: value.type }],
-    attributes: { key: string(freshKey(value)), role: string(role) },
-    loc: value.producer?.loc ?? { kind: 'unknown' },
-  });
-  if (value.producer) graph.insertAfter(value.producer, node);
-  else graph.prepend(node);
-  for (const use of uses) graph.setInput(use.node, use.index, node.output);
-  return new Site(node);
+  const attributes = { key: string(freshKey(value)), role: string(role) };
+  const site = Builder.behind(graph, value).make(Site, { x: value }, { attributes, like: value });
+  for (const use of uses) graph.setInput(use.node, use.index, site.y);
+  return site;
 }
 
 /** The name of the value, numbered when it has a site already: one that an Attention reads as key and as value has two. */
@@ -67,32 +61,19 @@ export function changeBasis(graph: Graph, site: Site, t: ChannelTransform): Site
   const top = observer?.node ?? site.node;
   const statistics = statisticsAt(site);
   const source = top.input(0)!;
-  const encode = create({ graph, before: top }, Encode, [source], { attributes: transformAttributes(t) });
+  const encode = Builder.before(top).make(Encode, { x: source }, { attributes: transformAttributes(t), like: source });
   graph.setInput(top, 0, encode.y);
   if (observer && statistics) setStatistics(graph, observer, moved(statistics, t));
-  const decode = new Node({
-    op: Decode.schema.op,
-    inputs: [site.y],
-    results: [{ name: graph.freshName(site.y.name), type: site.y.type }],
-    attributes: transformAttributes(inverse(t)),
-    loc: site.node.loc,
-  });
-  graph.insertAfter(site.node, decode);
-  graph.replaceUses(site.y, decode.output, decode);
+  const back = { attributes: transformAttributes(inverse(t)), like: site.y };
+  const decode = Builder.behind(graph, site.y).make(Decode, { x: site.y }, back);
+  graph.replaceUses(site.y, decode.y, decode.node);
   return site;
 }
 
 /** A copy of a one-result node with other attributes takes the place of the node. */
 function withAttributes(graph: Graph, node: Node, attributes: Attributes): Node {
-  const copy = new Node({
-    op: node.op,
-    name: node.name,
-    loc: node.loc,
-    inputs: node.operands.map((u) => u.value),
-    results: node.outputs.map((o) => ({ name: graph.freshName(o.name), type: o.type })),
-    attributes,
-  });
-  graph.insertBefore(node, copy);
+  const inputs = node.operands.map((u) => u.value);
+  const copy = Builder.before(node).node(node.op, inputs, { attributes, like: node.output, name: node.name });
   graph.replace(node.output, copy.output);
   graph.erase(node);
   return copy;

@@ -1,5 +1,6 @@
 import { cloneNode } from './clone.ts';
 import { Graph, type Node, type Value } from './graph.ts';
+import type { TensorType } from './types.ts';
 
 /** Consecutive nodes of a graph, with the values that cross into them and out of them. */
 export interface Slice {
@@ -28,18 +29,19 @@ export function sliceOf(graph: Graph, nodes: readonly Node[]): Slice {
   return { nodes, inputs: [...inputs], outputs: [...made].filter(isRead) };
 }
 
-/** The nodes of a slice as a graph of their own, which shares the tensors. `outputs` default to the slice's. */
+/** The nodes of a slice as a graph of their own, which shares the tensors. `outputs` default to the slice's; inputs have the types of `typeOf`. */
 export function extract(
   name: string,
   slice: Slice,
   outputs: readonly Value[] = slice.outputs,
+  typeOf: (input: Value) => TensorType | null = (input) => input.type,
 ): { readonly graph: Graph; readonly twin: ReadonlyMap<Value, Value> } {
   const root = rootOf(slice);
   const graph = new Graph(name);
   if (root) for (const [domain, version] of root.opsets) graph.opsets.set(domain, version);
   if (root) graph.carried = root.carried;
   const twin = new Map<Value, Value>();
-  for (const v of slice.inputs) twin.set(v, graph.addInput(v.name, v.type));
+  for (const v of slice.inputs) twin.set(v, graph.addInput(v.name, typeOf(v)));
   for (const node of slice.nodes) {
     for (const v of readsOf(node)) if (v.constant && !twin.has(v)) twin.set(v, graph.addConstant(v.name, v.constant));
     const made = graph.append(cloneNode(node, graph, twin));

@@ -1,6 +1,7 @@
+import { Builder } from './builder.ts';
 import { apply, linearPart, permAt, scaleAt, shiftAt, type ChannelTransform } from './channel.ts';
 import { fail } from './diagnostics.ts';
-import { Node, type Graph, type Value } from './graph.ts';
+import type { Graph, Value } from './graph.ts';
 import { Add } from './ops/generated.ts';
 import { viewAs } from './ops/view.ts';
 import { isChannelVector } from './constants.ts';
@@ -58,13 +59,7 @@ export function addBias(value: Value, delta: Tensor, name: string): void {
     });
     return graph.setInput(add.node, 1, constantLike(graph, bias, sum));
   }
-  const constant = graph.addConstant(graph.freshName(name), delta);
-  const made = new Node({
-    op: Add.schema.op,
-    inputs: [value, constant],
-    results: [{ name: graph.freshName(value.name), type: value.type }],
-    loc: producer.loc,
-  });
-  graph.insertAfter(producer, made);
-  graph.replaceUses(value, made.output, made);
+  const build = Builder.behind(graph, value);
+  const made = build.make(Add, { a: value, b: build.constant(name, delta) }, { like: value });
+  graph.replaceUses(value, made.c, made.node);
 }

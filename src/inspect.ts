@@ -2,7 +2,19 @@ import { statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { readModel } from '../codegen/index.ts';
 import { carriedOfGraph, carriedOfValue } from '../codegen/onnx/carried.ts';
-import { bytesFor, eachNode, formatType, QcError, sites, sizeOf, type DType, type Graph, type Tensor, type Value } from '../ir/index.ts';
+import {
+  bytesFor,
+  eachGraph,
+  eachNode,
+  formatType,
+  QcError,
+  sites,
+  sizeOf,
+  type DType,
+  type Graph,
+  type Tensor,
+  type Value,
+} from '../ir/index.ts';
 import { fail } from '../ir/diagnostics.ts';
 import { linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
 import { isHead } from '../passes/linears.ts';
@@ -78,8 +90,8 @@ const named = (v: Value): NamedType => ({ name: v.name, type: v.type && formatTy
 
 /** Every tensor once, however often it is used. */
 function tensorsOf(graph: Graph): readonly Tensor[] {
-  const own = [...graph.inputs, ...graph.constants].flatMap((v) => v.constant ?? carriedOfValue(v).initial ?? []);
-  return [...new Set([...own, ...[...graph.nodes].flatMap((n) => n.bodies.flatMap(tensorsOf))])];
+  const values = [...eachGraph(graph)].flatMap((g) => [...g.inputs, ...g.constants]);
+  return [...new Set(values.flatMap((v) => v.constant ?? carriedOfValue(v).initial ?? []))];
 }
 
 function countBy<T>(items: readonly T[], key: (item: T) => string): Readonly<Record<string, number>> {

@@ -1,6 +1,7 @@
 import type { Attributes } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { fail } from '../../ir/diagnostics.ts';
-import { Node, type Graph, type Value } from '../../ir/graph.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
 import type { TensorType } from '../../ir/types.ts';
 import { carry } from '../onnx/carried.ts';
 import type { KernelName } from './bodies/call.ts';
@@ -25,10 +26,9 @@ export function emitKernel(graph: Graph, before: Node, name: KernelName, call: K
   for (const [attribute, kind] of Object.entries(schema.attributes))
     if (call.attributes[attribute]?.kind !== kind) wrong(`attribute ${attribute} is not of kind ${kind}`);
   const wanted = schema.outputs.map((p) => p.name in call.results);
-  const node = new Node({
+  const node = Builder.before(before).insert({
     op: `qc.${name}`,
     name: before.name === '' ? '' : `${before.name}.${name}`,
-    loc: before.loc,
     inputs: operands.slice(0, operands.findLastIndex((v) => v !== null) + 1),
     attributes: call.attributes,
     results: schema.outputs.slice(0, wanted.lastIndexOf(true) + 1).map((p) => ({
@@ -38,7 +38,7 @@ export function emitKernel(graph: Graph, before: Node, name: KernelName, call: K
   });
   // Types are written: a custom operator infers none, and operators behind it want to know.
   node.outputs.forEach((value, i) => carry(value, wanted[i] ? { info: {} } : { omitted: true }));
-  return graph.insertBefore(before, node);
+  return node;
 }
 
 /** The result of a kernel node by its name in the manifest. */

@@ -1,5 +1,6 @@
 import { int, string, type Attribute, type Attributes } from '../../ir/attributes.ts';
-import { Node, type Value } from '../../ir/graph.ts';
+import { Builder } from '../../ir/builder.ts';
+import type { Node, Value } from '../../ir/graph.ts';
 import { encodeFloats, floats, inMemory, int64s, type Tensor } from '../../ir/tensor.ts';
 import { isFloat } from '../../ir/types.ts';
 
@@ -20,16 +21,14 @@ interface Spelling {
 /** Puts a node in the place of `node` that differs in what is given. */
 function respell(node: Node, { op = node.op, inputs = operandsOf(node), attributes = node.attributes }: Spelling): Node {
   const graph = node.graph!;
-  const made = new Node({
+  const made = Builder.before(node).insert({
     op,
     name: node.name,
-    loc: node.loc,
     inputs,
     results: node.outputs.map((o) => ({ name: graph.freshName(o.name), type: o.type })),
     attributes: attributes instanceof Map ? Object.fromEntries(attributes) : (attributes as Attributes),
   });
   made.carried = node.carried;
-  graph.insertBefore(node, made);
   node.outputs.forEach((o, i) => graph.replace(o, made.outputs[i]!));
   graph.erase(node);
   return made;
@@ -185,17 +184,11 @@ const softmax: Adapter = {
     const rank = node.input(0)?.type?.shape?.length;
     const attributes = new Map([...node.attributes, ['axis', int(-1)]] as const);
     if (axis === -1 || axis === (rank ?? NaN) - 1) return respell(node, { attributes });
-    const graph = node.graph!;
-    const behind = (before: Node, op: string, inputs: readonly (Value | null)[], more: Attributes = {}): Node =>
-      graph.insertBefore(
-        before,
-        new Node({ op, inputs, attributes: more, loc: node.loc, results: [{ name: graph.freshName(op), type: null }] }),
-      );
+    const build = Builder.before(node);
     const x = node.input(0);
-    const flat = behind(node, 'Flatten', [x], { axis: int(axis) });
-    const made = behind(node, node.op, [flat.output], { axis: int(-1) });
-    const shape = behind(node, 'Shape', [x]);
-    return respell(node, { op: 'Reshape', inputs: [made.output, shape.output], attributes: {} });
+    const flat = build.value('Flatten', [x], { axis: int(axis) });
+    const made = build.value(node.op, [flat], { axis: int(-1) });
+    return respell(node, { op: 'Reshape', inputs: [made, build.value('Shape', [x])], attributes: {} });
   },
 };
 

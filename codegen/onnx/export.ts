@@ -3,7 +3,7 @@ import type { Graph } from '../../ir/graph.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { FileRange, Tensor } from '../../ir/tensor.ts';
 import { bitsOf } from '../../ir/types.ts';
-import { eachNode } from '../../ir/walk.ts';
+import { eachGraph, eachNode } from '../../ir/walk.ts';
 import { carriedOfGraph, carriedOfValue } from './carried.ts';
 import { graphPieces, spellingOf, type Placement } from './export-graph.ts';
 import { dataLength, type ExternalPlace } from './export-tensor.ts';
@@ -137,13 +137,10 @@ function usedDomains(graph: Graph): Set<string> {
 }
 
 /** The constants that become initializers, with those of inner graphs. */
-function* allConstants(graph: Graph): Generator<Tensor> {
-  for (const value of [...graph.inputs, ...graph.constants]) {
-    const tensor = value.constant ?? carriedOfValue(value).initial;
-    if (tensor) yield tensor;
-  }
-  for (const node of graph.nodes) for (const body of node.bodies) yield* allConstants(body);
-}
+const allConstants = (graph: Graph): readonly Tensor[] =>
+  [...eachGraph(graph)]
+    .flatMap((g) => [...g.inputs, ...g.constants])
+    .flatMap((value) => value.constant ?? carriedOfValue(value).initial ?? []);
 
 function tensorsOf(graph: Graph): Tensor[] {
   const attributes = [...eachNode(graph)].flatMap((node) => [...node.attributes.values()]);

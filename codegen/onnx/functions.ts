@@ -1,6 +1,7 @@
 import { int, ints, tensor, type Attribute } from '../../ir/attributes.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
+import { eachNode } from '../../ir/walk.ts';
 import { inMemory } from '../../ir/tensor.ts';
 import { isKernel, kernelBody, kernelOverload } from '../kernels/bodies/index.ts';
 import { kernelNamed, nameOfCall } from '../kernels/names.ts';
@@ -208,8 +209,7 @@ interface Called {
 }
 
 function collect(graph: Graph, into: Map<string, Called>): void {
-  for (const node of graph.nodes) {
-    for (const body of node.bodies) collect(body, into);
+  for (const node of eachNode(graph)) {
     const name = nameIn(node);
     if (!hasBody(name)) continue;
     const overload = overloadOf(node);

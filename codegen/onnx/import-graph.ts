@@ -168,7 +168,7 @@ function addOutputs(proto: GraphProto, scope: Scope, context: ModelContext): Rea
     const value =
       scope.values.get(name) ?? copyOfOuter(resolve(name, scope, { kind: 'onnx', file: context.file, node: name }), scope, context);
     scope.graph.addOutput(value);
-    value.type = merged(value.type, typeFromProto(info.type));
+    scope.graph.setType(value, merged(value.type, typeFromProto(info.type)));
     declared.set(value.name, info);
   }
   return declared;
@@ -187,7 +187,7 @@ function carryInfos(proto: GraphProto, scope: Scope): ValueInfoProto[] {
     const value = scope.values.get(info.name ?? '');
     if (!value) unplaced.push(info);
     else {
-      value.type = merged(value.type, typeFromProto(info.type));
+      scope.graph.setType(value, merged(value.type, typeFromProto(info.type)));
       carry(value, { info: without(info, 'name') ?? {} });
     }
   }

@@ -1,4 +1,5 @@
 import { basename, resolve } from 'node:path';
+import { exchange } from '../../ir/constants.ts';
 import { fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import { carriedOfGraph, carriedOfValue, carry, type GraphCarried } from './carried.ts';
@@ -73,12 +74,8 @@ function freezeDefaults(graph: Graph): void {
   for (const input of [...graph.inputs]) {
     const { initial, initializer } = carriedOfValue(input);
     if (!initial) continue;
-    const { name } = input;
-    graph.rename(input, graph.freshName(name));
-    const constant = graph.addConstant(name, initial);
+    const constant = exchange(graph, input, initial);
     if (initializer) carry(constant, { initializer });
-    graph.replaceUses(input, constant);
-    graph.eraseInput(input);
   }
 }
 

@@ -1,8 +1,8 @@
 import { int } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import { floats, inMemory, int64s, lazy } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
-import { Emit } from './emit.ts';
 import { packedInt4, type QuantizedWeight } from './quantized.ts';
 
 /** A multiple of 4-bit codes that 8 bits can hold is at most this. */
@@ -60,8 +60,8 @@ function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
  * Zero points of signed bytes that are zero. They are written out, because ONNX Runtime (1.30, 1.32) adds a zero point of its own when
  * `session.x64quantprecision` has it turn signed weights into unsigned ones, and adds a single one where there is a scale for each column.
  */
-export const zeroPoints = (emit: Emit, columns: number): Value =>
-  emit.constant('zero_point', inMemory('i8', [columns], new Int8Array(columns)));
+export const zeroPoints = (build: Builder, columns: number): Value =>
+  build.constant('zero_point', inMemory('i8', [columns], new Int8Array(columns)));
 
 /**
  * A 4-bit weight that is stored in 4 bits and multiplied in 8: (code - zero) * multiple is a whole number of 8 bits, so int8
@@ -71,10 +71,10 @@ export const zeroPoints = (emit: Emit, columns: number): Value =>
 export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
   const found = w.qmin >= -8 && w.qmax <= 7 ? multiplesOf(w) : null;
   if (!found) return false;
-  const emit = new Emit(graph, w.node);
+  const build = Builder.before(w.node, w.node.output.name);
   const type = tensorType('f32', [w.rows, w.columns]);
   const shape = [w.sizes.length, w.columns];
-  const group = emit.constant(
+  const group = build.constant(
     'group',
     int64s(
       [w.rows],
@@ -82,15 +82,15 @@ export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
     ),
   );
   const rows = (suffix: string, data: () => Int8Array) => {
-    const table = emit.constant(suffix, lazy('i8', shape, data));
-    return emit.node('Cast', [emit.node('Gather', [table, group], { axis: int(0) })], { to: int(1) }, type);
+    const table = build.constant(suffix, lazy('i8', shape, data));
+    return build.value('Cast', [build.value('Gather', [table, group], { axis: int(0) })], { to: int(1) }, type);
   };
-  const codes = emit.node('Cast', [emit.constant('codes', packedInt4(w.codes))], { to: int(1) }, type);
-  const centred = emit.node('Sub', [codes, rows('zero', () => Int8Array.from(floats(w.zero)))], {}, type);
-  const whole = emit.node('Mul', [centred, rows('multiple', () => found.multiple)], {}, type);
-  const carried = emit.node('Cast', [whole], { to: int(3) }, tensorType('i8', [w.rows, w.columns]));
-  const unit = emit.constant('scale', inMemory('f32', [w.columns], found.unit));
-  graph.replace(w.node.output, emit.node('DequantizeLinear', [carried, unit, zeroPoints(emit, w.columns)], { axis: int(1) }, type));
+  const codes = build.value('Cast', [build.constant('codes', packedInt4(w.codes))], { to: int(1) }, type);
+  const centred = build.value('Sub', [codes, rows('zero', () => Int8Array.from(floats(w.zero)))], {}, type);
+  const whole = build.value('Mul', [centred, rows('multiple', () => found.multiple)], {}, type);
+  const carried = build.value('Cast', [whole], { to: int(3) }, tensorType('i8', [w.rows, w.columns]));
+  const unit = build.constant('scale', inMemory('f32', [w.columns], found.unit));
+  graph.replace(w.node.output, build.value('DequantizeLinear', [carried, unit, zeroPoints(build, w.columns)], { axis: int(1) }, type));
   graph.erase(w.node);
   return true;
 }

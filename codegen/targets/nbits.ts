@@ -1,10 +1,10 @@
 import { int } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { DynamicQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { floats, lazy, type Tensor } from '../../ir/tensor.ts';
 import { biasOf } from './bias.ts';
-import { Emit } from './emit.ts';
 import type { QuantizedWeight } from './quantized.ts';
 
 /** Block sizes that com.microsoft.MatMulNBits takes. */
@@ -67,14 +67,14 @@ export interface NbitsCall {
  */
 export function lowerToNbits(graph: Graph, node: Node, { weight: w, x, quantizes, biased }: NbitsCall): string {
   const [bits, block] = [bitsOf(w)!, blockOf(w)];
-  const emit = new Emit(graph, node);
+  const build = Builder.before(node, node.output.name);
   const bias = biased ? biasOf(node, w.columns) : null;
   const result = bias?.node.output ?? node.output;
-  const zeros = w.qmin === -w.qmax ? null : emit.constant('zero_points', packedZeros(w, bits));
+  const zeros = w.qmin === -w.qmax ? null : build.constant('zero_points', packedZeros(w, bits));
   const operands = [
     x,
-    emit.constant('weight', packedCodes(w, bits, block)),
-    emit.constant(
+    build.constant('weight', packedCodes(w, bits, block)),
+    build.constant(
       'scales',
       lazy('f32', [w.columns * w.sizes.length], () => turned(floats(w.scale), w.sizes.length, w.columns)),
     ),
@@ -84,7 +84,7 @@ export function lowerToNbits(graph: Graph, node: Node, { weight: w, x, quantizes
   ];
   const last = operands.findLastIndex((v) => v !== null) + 1;
   const attributes = { K: int(w.rows), N: int(w.columns), bits: int(bits), block_size: int(block), accuracy_level: int(quantizes ? 4 : 0) };
-  const made = emit.node('com.microsoft.MatMulNBits', operands.slice(0, last), attributes, result.type);
+  const made = build.value('com.microsoft.MatMulNBits', operands.slice(0, last), attributes, result.type);
   graph.replace(result, made);
   if (bias) graph.erase(bias.node);
   graph.erase(node);

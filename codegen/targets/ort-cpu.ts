@@ -5,7 +5,7 @@ import { lowerCarried } from './carried.ts';
 import { lowerToNbits, nbitsRefusal } from './nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
 import type { Lowered, Target } from './target.ts';
-import { eachNode, nameOf } from './walk.ts';
+import { forEachOf, nameOf } from './walk.ts';
 
 /** Stock ONNX Runtime on the CPU: MatMulNBits for weights in blocks, per-tensor QDQ that ORT fuses to integer products. */
 export const ortCpu: Target = {
@@ -16,7 +16,7 @@ export const ortCpu: Target = {
   weights: 'signed',
   lower(graph) {
     const report: Lowered[] = [];
-    eachNode(graph, ['MatMul'], (node) => {
+    forEachOf(graph, ['MatMul'], (node) => {
       const weight = quantizedWeight(node.input(1));
       if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight) });
     });

@@ -1,30 +1,30 @@
 import { int, ints, type Attributes } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { permAt } from '../../ir/channel.ts';
 import { fail } from '../../ir/diagnostics.ts';
-import { Node, type Graph, type Value } from '../../ir/graph.ts';
-import { Attention } from '../../ir/ops/generated.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { Add, Attention } from '../../ir/ops/generated.ts';
 import { Decode, DynamicQuantize, Encode, FakeQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { isOutput } from '../../ir/pattern.ts';
 import { dense, floats, inMemory, integers, int64s, scalar, type Tensor } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
 import { addBias } from '../../ir/weights.ts';
-import { Emit } from './emit.ts';
 import { dequantized, offsetProduct, packedInt4, quantizedWeight, runs, unsignedBytes, type QuantizedWeight } from './quantized.ts';
 
 /** y = x[perm] * scale + shift in Gather, Mul and Add, as far as there is something to do. */
 export function lowerTransform(graph: Graph, node: Node): void {
   const view = viewAs(Encode, node) ?? new Decode(node);
   const t = view.transform;
-  const emit = new Emit(graph, node);
+  const build = Builder.before(node, node.output.name);
   const type = view.x.type;
   let value = view.x;
   if (t.perm)
-    value = emit.node(
+    value = build.value(
       'Gather',
       [
         value,
-        emit.constant(
+        build.constant(
           'order',
           int64s(
             [t.size],
@@ -35,8 +35,8 @@ export function lowerTransform(graph: Graph, node: Node): void {
       { axis: int(-1) },
       type,
     );
-  if (t.scale) value = emit.node('Mul', [value, emit.constant('scale', dense([t.size], t.scale))], {}, type);
-  if (t.shift) value = emit.node('Add', [value, emit.constant('shift', dense([t.size], t.shift))], {}, type);
+  if (t.scale) value = build.value('Mul', [value, build.constant('scale', dense([t.size], t.scale))], {}, type);
+  if (t.shift) value = build.value('Add', [value, build.constant('shift', dense([t.size], t.shift))], {}, type);
   graph.replace(node.output, value);
   graph.erase(node);
 }
@@ -57,28 +57,28 @@ export function lowerActivation(graph: Graph, node: Node): void {
   const one = sizes.length === 1;
   const spread = (v: Float32Array): Float32Array => (one ? v.slice(0, 1) : Float32Array.from(index, (g) => v[g]!));
   const shape = one ? [] : [index.length];
-  const emit = new Emit(graph, node);
+  const build = Builder.before(node, node.output.name);
   const type = fake.x.type;
   const offset = Float32Array.from(index, (g) => groupScale[g]! * (fitting[g]! - groupZero[g]!));
   const moves = offset.some((o) => o !== 0);
-  const source = moves ? emit.node('Sub', [fake.x, emit.constant('offset', dense([index.length], offset))], {}, type) : fake.x;
-  const scale = emit.constant('scale', dense(shape, spread(groupScale)));
-  const zero = emit.constant('zero_point', storage.tensor(shape, spread(fitting)));
+  const source = moves ? build.value('Sub', [fake.x, build.constant('offset', dense([index.length], offset))], {}, type) : fake.x;
+  const scale = build.constant('scale', dense(shape, spread(groupScale)));
+  const zero = build.constant('zero_point', storage.tensor(shape, spread(fitting)));
   const attributes: Attributes = one ? {} : { axis: int(-1) };
   const ends = storage.clip?.map((code) => dense(shape, spread(groupScale.map((s, g) => (code - fitting[g]!) * s))));
-  const inside = ends ? clipped(emit, source, ends, one) : source;
-  const codes = emit.node('QuantizeLinear', [inside, scale, zero], attributes, type && tensorType(storage.dtype, type.shape));
-  const result = emit.node('DequantizeLinear', [codes, scale, zero], attributes, type);
+  const inside = ends ? clipped(build, source, ends, one) : source;
+  const codes = build.value('QuantizeLinear', [inside, scale, zero], attributes, type && tensorType(storage.dtype, type.shape));
+  const result = build.value('DequantizeLinear', [codes, scale, zero], attributes, type);
   graph.replace(node.output, result);
   graph.erase(node);
   if (moves) addOffset(graph, result, offset);
 }
 
 /** Holds x between what the first and the last code stand for; `one` pair for all channels, or a pair for each. */
-function clipped(emit: Emit, x: Value, [low, high]: readonly Tensor[], one: boolean): Value {
-  const ends = [emit.constant('least', low!), emit.constant('most', high!)] as const;
-  if (one) return emit.node('Clip', [x, ...ends], {}, x.type);
-  return emit.node('Min', [emit.node('Max', [x, ends[0]], {}, x.type), ends[1]], {}, x.type);
+function clipped(build: Builder, x: Value, [low, high]: readonly Tensor[], one: boolean): Value {
+  const ends = [build.constant('least', low!), build.constant('most', high!)] as const;
+  if (one) return build.value('Clip', [x, ...ends], {}, x.type);
+  return build.value('Min', [build.value('Max', [x, ends[0]], {}, x.type), ends[1]], {}, x.type);
 }
 
 interface Storage {
@@ -118,11 +118,11 @@ function addOffset(graph: Graph, value: Value, offset: Float32Array): void {
     const weight = use.node.op === 'MatMul' && use.index === 0 ? quantizedWeight(use.node.input(1)) : null;
     if (weight) addBias(use.node.output, offsetProduct(offset, weight), `${use.node.output.name}.offset`);
     else {
-      const emit = new Emit(graph, use.node);
+      const build = Builder.before(use.node, use.node.output.name);
       graph.setInput(
         use.node,
         use.index,
-        emit.node('Add', [value, emit.constant('offset', dense([offset.length], offset))], {}, value.type),
+        build.value('Add', [value, build.constant('offset', dense([offset.length], offset))], {}, value.type),
       );
     }
   }
@@ -131,9 +131,9 @@ function addOffset(graph: Graph, value: Value, offset: Float32Array): void {
 
 /** The caller of the graph reads the sum, under the name that it knows. */
 function addToOutput(graph: Graph, value: Value, offset: Float32Array): void {
-  const constant = graph.addConstant(graph.freshName(`${value.name}.offset`), dense([offset.length], offset));
-  const results = [{ name: graph.freshName(value.name), type: value.type }];
-  graph.replaceOutput(value, graph.insertAfter(value.producer!, new Node({ op: 'Add', inputs: [value, constant], results })).output);
+  const build = Builder.behind(graph, value);
+  const b = build.vector(`${value.name}.offset`, offset);
+  graph.replaceOutput(value, build.make(Add, { a: value, b }, { like: value }).c);
 }
 
 /**
@@ -151,12 +151,12 @@ export function lowerWeight(graph: Graph, w: QuantizedWeight, stored: PlainWeigh
     return graph.erase(w.node);
   }
   const storage = w.qmin >= -8 && w.qmax <= 7 ? int4 : stored === 'signed' ? int8 : uint8;
-  const emit = new Emit(graph, w.node);
+  const build = Builder.before(w.node, w.node.output.name);
   // Signed bytes have their zero points written out even where all are zero; see `zeroPoints`.
   const zeros = w.qmin === -w.qmax && storage === int4 ? null : floats(w.zero).map((z) => z + storage.lift);
   const fits = zeros === null || zeros.every((z) => z >= storage.low && z <= storage.high);
   const even = w.sizes.every((n, g) => n === w.sizes[0] || (g === w.sizes.length - 1 && n < w.sizes[0]!));
-  const result = even && fits && !meetsClusters(w) ? dequantize(emit, w, zeros, storage) : expand(emit, w);
+  const result = even && fits && !meetsClusters(w) ? dequantize(build, w, zeros, storage) : expand(build, w);
   graph.replace(w.node.output, result);
   graph.erase(w.node);
 }
@@ -200,37 +200,37 @@ const uint8: WeightStorage = {
   zeros: (shape, zeros) => inMemory('u8', shape, Uint8Array.from(zeros)),
 };
 
-function dequantize(emit: Emit, w: QuantizedWeight, zeros: Float32Array | null, storage: WeightStorage): Value {
-  const codes = emit.constant('codes', storage.codes(w.codes));
+function dequantize(build: Builder, w: QuantizedWeight, zeros: Float32Array | null, storage: WeightStorage): Value {
+  const codes = build.constant('codes', storage.codes(w.codes));
   const one = w.sizes.length === 1;
   const shape = one ? [w.columns] : [w.sizes.length, w.columns];
-  const scale = emit.constant('scale', { ...w.scale, shape });
-  const zero = zeros && emit.constant('zero_point', storage.zeros(shape, zeros));
+  const scale = build.constant('scale', { ...w.scale, shape });
+  const zero = zeros && build.constant('zero_point', storage.zeros(shape, zeros));
   const attributes = one ? { axis: int(1) } : { axis: int(0), block_size: int(w.sizes[0]!) };
-  return emit.node('DequantizeLinear', zero ? [codes, scale, zero] : [codes, scale], attributes, tensorType('f32', [w.rows, w.columns]));
+  return build.value('DequantizeLinear', zero ? [codes, scale, zero] : [codes, scale], attributes, tensorType('f32', [w.rows, w.columns]));
 }
 
 /** (codes - zero[group]) * scale[group]: runtimes fold it into a float weight when they load the model. */
-function expand(emit: Emit, w: QuantizedWeight): Value {
+function expand(build: Builder, w: QuantizedWeight): Value {
   const type = tensorType('f32', [w.rows, w.columns]);
-  const codes = emit.constant('codes', w.qmin >= -8 && w.qmax <= 7 ? packedInt4(w.codes) : w.codes);
-  const group = emit.constant(
+  const codes = build.constant('codes', w.qmin >= -8 && w.qmax <= 7 ? packedInt4(w.codes) : w.codes);
+  const group = build.constant(
     'group',
     int64s(
       [w.rows],
       w.sizes.flatMap((n, g) => Array.from({ length: n }, () => g)),
     ),
   );
-  const rows = (suffix: string, t: Tensor): Value => emit.node('Gather', [emit.constant(suffix, t), group], { axis: int(0) }, type);
-  let value = emit.node('Cast', [codes], { to: int(1) }, type);
-  if (w.qmin !== -w.qmax) value = emit.node('Sub', [value, rows('zero', w.zero)], {}, type);
-  return emit.node('Mul', [value, rows('scale', w.scale)], {}, type);
+  const rows = (suffix: string, t: Tensor): Value => build.value('Gather', [build.constant(suffix, t), group], { axis: int(0) }, type);
+  let value = build.value('Cast', [codes], { to: int(1) }, type);
+  if (w.qmin !== -w.qmax) value = build.value('Sub', [value, rows('zero', w.zero)], {}, type);
+  return build.value('Mul', [value, rows('scale', w.scale)], {}, type);
 }
 
 /** Per-token quantization in standard operators; see the body of qc.DynamicQuantize for the equations. */
 export function lowerDynamic(graph: Graph, node: Node): void {
   const view = new DynamicQuantize(node);
-  const emit = new Emit(graph, node);
+  const build = Builder.before(node, node.output.name);
   const channels = view.x.type?.shape?.at(-1);
   const blocked = view.block > 0 && view.block !== channels;
   if (blocked && (typeof channels !== 'number' || channels % view.block !== 0))
@@ -240,30 +240,30 @@ export function lowerDynamic(graph: Graph, node: Node): void {
       node.loc,
     );
   const rows = blocked
-    ? emit.node('Reshape', [view.x, emit.constant('blocks', int64s([3], [-1, Number(channels) / view.block, view.block]))])
+    ? build.value('Reshape', [view.x, build.constant('blocks', int64s([3], [-1, Number(channels) / view.block, view.block]))])
     : view.x;
-  const quantized = perRow(emit, rows, view);
-  const result = blocked ? emit.node('Reshape', [quantized, emit.node('Shape', [view.x])], {}, view.x.type) : quantized;
+  const quantized = perRow(build, rows, view);
+  const result = blocked ? build.value('Reshape', [quantized, build.value('Shape', [view.x])], {}, view.x.type) : quantized;
   graph.replace(node.output, result);
   graph.erase(node);
 }
 
-function perRow(emit: Emit, x: Value, { qmin, qmax, symmetric }: DynamicQuantize): Value {
-  const number = (k: number) => emit.constant('number', scalar(k));
-  const reduce = (op: string, v: Value) => emit.node(op, [v, emit.constant('axis', int64s([1], [-1]))], { keepdims: int(1) });
+function perRow(build: Builder, x: Value, { qmin, qmax, symmetric }: DynamicQuantize): Value {
+  const number = (k: number) => build.constant('number', scalar(k));
+  const reduce = (op: string, v: Value) => build.value(op, [v, build.constant('axis', int64s([1], [-1]))], { keepdims: int(1) });
   const tiny = number(1.1754943508222875e-38);
   const [least, most] = [number(qmin), number(qmax)];
   if (symmetric) {
-    const scale = emit.node('Max', [emit.node('Div', [reduce('ReduceMax', emit.node('Abs', [x])), most]), tiny]);
-    const codes = emit.node('Clip', [emit.node('Round', [emit.node('Div', [x, scale])]), least, most]);
-    return emit.node('Mul', [codes, scale], {}, x.type);
+    const scale = build.value('Max', [build.value('Div', [reduce('ReduceMax', build.value('Abs', [x])), most]), tiny]);
+    const codes = build.value('Clip', [build.value('Round', [build.value('Div', [x, scale])]), least, most]);
+    return build.value('Mul', [codes, scale], {}, x.type);
   }
-  const low = emit.node('Min', [reduce('ReduceMin', x), number(0)]);
-  const high = emit.node('Max', [reduce('ReduceMax', x), number(0)]);
-  const scale = emit.node('Max', [emit.node('Div', [emit.node('Sub', [high, low]), number(qmax - qmin)]), tiny]);
-  const zero = emit.node('Clip', [emit.node('Sub', [least, emit.node('Round', [emit.node('Div', [low, scale])])]), least, most]);
-  const codes = emit.node('Clip', [emit.node('Add', [emit.node('Round', [emit.node('Div', [x, scale])]), zero]), least, most]);
-  return emit.node('Mul', [emit.node('Sub', [codes, zero]), scale], {}, x.type);
+  const low = build.value('Min', [reduce('ReduceMin', x), number(0)]);
+  const high = build.value('Max', [reduce('ReduceMax', x), number(0)]);
+  const scale = build.value('Max', [build.value('Div', [build.value('Sub', [high, low]), number(qmax - qmin)]), tiny]);
+  const zero = build.value('Clip', [build.value('Sub', [least, build.value('Round', [build.value('Div', [low, scale])])]), least, most]);
+  const codes = build.value('Clip', [build.value('Add', [build.value('Round', [build.value('Div', [x, scale])]), zero]), least, most]);
+  return build.value('Mul', [build.value('Sub', [codes, zero]), scale], {}, x.type);
 }
 
 /** Attention [batch, seq, heads * width] in Reshape, Transpose, MatMul and Softmax, for opsets before 23. */
@@ -277,22 +277,24 @@ export function lowerAttention(graph: Graph, node: Node): void {
     view.softcap === 0;
   const heads = view.q_num_heads;
   if (!plain || heads === 0 || heads !== view.kv_num_heads) return;
-  const emit = new Emit(graph, node);
+  const build = Builder.before(node, node.output.name);
   const width = (v: Value): number => {
     const channels = v.type?.shape?.at(-1);
     return typeof channels === 'number' ? channels / heads : fail('QC4001', `%${v.name} has an unknown number of channels`, node.loc);
   };
   const split = (v: Value, perm: readonly number[]) =>
-    emit.node('Transpose', [emit.node('Reshape', [v, emit.constant('heads', int64s([4], [0, 0, heads, width(v)]))])], { perm: ints(perm) });
+    build.value('Transpose', [build.value('Reshape', [v, build.constant('heads', int64s([4], [0, 0, heads, width(v)]))])], {
+      perm: ints(perm),
+    });
   const factor = view.node.attributes.has('scale') ? view.scale : 1 / Math.sqrt(width(view.q));
-  const query = factor === 1 ? view.q : emit.node('Mul', [view.q, emit.constant('factor', scalar(factor))], {}, view.q.type);
-  const scores = emit.node('MatMul', [split(query, [0, 2, 1, 3]), split(view.k, [0, 2, 3, 1])]);
-  const masked = view.attn_mask ? emit.node('Add', [scores, view.attn_mask]) : scores;
-  const context = emit.node('MatMul', [emit.node('Softmax', [masked], { axis: int(-1) }), split(view.v, [0, 2, 1, 3])]);
-  const merged = emit.node('Transpose', [context], { perm: ints([0, 2, 1, 3]) });
+  const query = factor === 1 ? view.q : build.value('Mul', [view.q, build.constant('factor', scalar(factor))], {}, view.q.type);
+  const scores = build.value('MatMul', [split(query, [0, 2, 1, 3]), split(view.k, [0, 2, 3, 1])]);
+  const masked = view.attn_mask ? build.value('Add', [scores, view.attn_mask]) : scores;
+  const context = build.value('MatMul', [build.value('Softmax', [masked], { axis: int(-1) }), split(view.v, [0, 2, 1, 3])]);
+  const merged = build.value('Transpose', [context], { perm: ints([0, 2, 1, 3]) });
   graph.replace(
     view.y,
-    emit.node('Reshape', [merged, emit.constant('merged', int64s([3], [0, 0, heads * width(view.v)]))], {}, view.y.type),
+    build.value('Reshape', [merged, build.constant('merged', int64s([3], [0, 0, heads * width(view.v)]))], {}, view.y.type),
   );
   graph.erase(node);
 }

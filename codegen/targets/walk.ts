@@ -6,14 +6,14 @@ export const nameOf = (node: Node): string => (node.name === '' ? node.output.na
 
 /** Takes sites and observers out: nothing crosses them while passes run, and lowering is when they have served. */
 export function eraseSites(graph: Graph): void {
-  eachNode(graph, [Site.schema.op, Observer.schema.op], (node) => {
+  forEachOf(graph, [Site.schema.op, Observer.schema.op], (node) => {
     graph.replaceUses(node.output, node.input(0)!);
     graph.erase(node);
   });
 }
 
 /** Runs `f` on every node of one of these operators that is still in the graph. */
-export function eachNode(graph: Graph, ops: readonly string[], f: (node: Node) => void): void {
+export function forEachOf(graph: Graph, ops: readonly string[], f: (node: Node) => void): void {
   const wanted = new Set(ops);
   for (const node of [...graph.nodes]) if (wanted.has(node.op) && node.graph === graph) f(node);
 }

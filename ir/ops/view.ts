@@ -1,7 +1,6 @@
-import type { Attribute, Attributes } from '../attributes.ts';
+import type { Attribute } from '../attributes.ts';
 import { fail } from '../diagnostics.ts';
-import { Node, type Graph, type Value } from '../graph.ts';
-import type { TensorType } from '../types.ts';
+import type { Node, Value } from '../graph.ts';
 
 /** An operand or result of an operator, as the ONNX schema declares it. */
 export interface Formal {
@@ -65,36 +64,3 @@ export interface OpClass<V extends OpView = OpView, I extends string = string> {
 /** The node seen as `cls`, or null if it is another operator. */
 export const viewAs = <V extends OpView>(cls: OpClass<V>, node: Node | null): V | null =>
   node?.op === cls.schema.op ? new cls(node) : null;
-
-/** Where new nodes go: in front of `before`. */
-export interface Insertion {
-  readonly graph: Graph;
-  readonly before: Node;
-}
-
-export interface CreateExtra {
-  readonly attributes?: Attributes;
-  /** The result is named and typed like this value; by default like the first operand. */
-  readonly like?: Value;
-  readonly type?: TensorType | null;
-  readonly name?: string;
-}
-
-/** Creates a node of class `cls` in front of `at.before`. */
-export function create<V extends OpView>(at: Insertion, cls: OpClass<V>, inputs: readonly (Value | null)[], extra: CreateExtra = {}): V {
-  return new cls(createNode(at, cls.schema.op, inputs, extra));
-}
-
-/** As `create`, for an operator without a class. */
-export function createNode(at: Insertion, op: string, inputs: readonly (Value | null)[], extra: CreateExtra = {}): Node {
-  const like = extra.like ?? inputs[0] ?? null;
-  const node = new Node({
-    op,
-    inputs,
-    loc: at.before.loc,
-    name: extra.name ?? '',
-    ...(extra.attributes ? { attributes: extra.attributes } : {}),
-    results: [{ name: at.graph.freshName(like?.name ?? op), type: extra.type === undefined ? (like?.type ?? null) : extra.type }],
-  });
-  return at.graph.insertBefore(at.before, node);
-}

@@ -13,7 +13,7 @@ const smallTensor = 64;
 export function inferTypes(graph: Graph): void {
   const contents = new Map<Value, readonly Dim[]>();
   const symbols = new Symbols(graph);
-  for (const input of graph.inputs) input.type = named(input);
+  for (const input of graph.inputs) graph.setType(input, named(input));
   const known: Known = {
     type: (v) => v?.type ?? null,
     contents: (v) => (v === null ? null : (contents.get(v) ?? constantContents(v))),
@@ -23,7 +23,7 @@ export function inferTypes(graph: Graph): void {
     node.outputs.forEach((out, i) => {
       const found = results[i];
       if (!found) return;
-      out.type = symbols.complete(better(out.type, found.type));
+      graph.setType(out, symbols.complete(better(out.type, found.type)));
       if (found.contents) contents.set(out, found.contents);
     });
     for (const body of node.bodies) inferTypes(body);

@@ -1,9 +1,9 @@
 import type { Graph, Value } from '../../ir/graph.ts';
 import { extract } from '../../ir/slice.ts';
 import { encodeFloats } from '../../ir/tensor.ts';
-import { isFloat, tensorType, type DType } from '../../ir/types.ts';
+import { isFloat, type DType } from '../../ir/types.ts';
 import { largestDifference } from '../infra/difference.ts';
-import { runOnce, type Executor, type Feeds, type HostTensor } from '../infra/executor.ts';
+import { runOnce, typeOfArray, type Executor, type Feeds, type HostTensor } from '../infra/executor.ts';
 import { partOf, type Part } from './parts.ts';
 import type { Reference } from './reference.ts';
 import type { SweepContext } from './sweep.ts';
@@ -44,7 +44,8 @@ export async function compare(reference: Reference, after: Graph, ctx: SweepCont
   let divergence: Divergence | null = null;
   for (const names of reference.cuts) {
     ctx.signal.throwIfAborted();
-    const [was, is] = [valuesOf(old, names), valuesOf(now, names)];
+    const open = names.filter((name) => !known.has(name));
+    const [was, is] = [valuesOf(old, open), valuesOf(now, open)];
     if (!was || !is) continue;
     const [before, part] = [partOf(reference.graph, was, known), partOf(after, is, known)];
     if (before.signature === part.signature) divergence = null;
@@ -71,17 +72,8 @@ async function differenceOf(reference: Reference, part: Part, { executor }: Comp
 }
 
 /** A part as a graph of its own. Its inputs must have element types; what inference left open is known from the data. */
-function extracted(name: string, part: Part, feeds: Feeds): Graph {
-  for (const v of part.inputs) {
-    const array = feeds[v.name];
-    if (array && !v.type)
-      v.type = tensorType(
-        array.dtype,
-        array.shape.map(() => null),
-      );
-  }
-  return extract(name, part).graph;
-}
+const extracted = (name: string, part: Part, feeds: Feeds): Graph =>
+  extract(name, part, part.outputs, (v) => v.type ?? typeOfArray(feeds[v.name])).graph;
 
 /** The arrays in the float types that the inputs of a graph have. */
 const fitted = (graph: Graph, feeds: Feeds): Feeds =>

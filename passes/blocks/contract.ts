@@ -131,7 +131,6 @@ async function firstLastingDifference(executor: Executor, { before, after, feeds
 function exposing(graph: Graph, names: readonly string[]): Graph {
   const copy = cloneGraph(graph);
   const wanted = new Set(names);
-  copy.outputs.length = 0;
-  for (const node of copy.nodes) for (const out of node.outputs) if (wanted.has(out.name)) copy.addOutput(out);
+  copy.setOutputs([...copy.nodes].flatMap((n) => n.outputs.filter((out) => wanted.has(out.name))));
   return copy;
 }

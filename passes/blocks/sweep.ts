@@ -1,6 +1,8 @@
 import type { Graph, Value } from '../../ir/graph.ts';
+import { eraseDead } from '../../ir/rewrite.ts';
 import { extract, type Slice } from '../../ir/slice.ts';
-import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
+import type { TensorType } from '../../ir/types.ts';
+import { typeOfArray, type Feeds, type Spool } from '../infra/executor.ts';
 import type { PassContext, Services } from '../infra/pass.ts';
 import { blocks } from './blocks.ts';
 
@@ -60,8 +62,9 @@ async function runBlock(
 ): Promise<void> {
   const first = await place.spool.get('0');
   const crossing = part.outputs.filter((v) => needed.has(v.name));
-  const { graph, twin } = extract('block', withTypes(part, first), crossing);
+  const { graph, twin } = extract('block', part, crossing, typeIn(first));
   settings.augment(graph, twin);
+  eraseDead(graph);
   if (graph.outputs.length === 0) return;
   const program = await ctx.services.executor.load(graph);
   try {
@@ -88,14 +91,13 @@ function laterInputs(parts: readonly Slice[]): readonly ReadonlySet<string>[] {
   return parts.map((_, k) => new Set(parts.slice(k + 1).flatMap((p) => p.inputs.map((v) => v.name))));
 }
 
-/** Inputs of a block must have element types; what inference left open is known from the data. */
-function withTypes(part: Slice, feeds: Feeds): Slice {
-  for (const v of part.inputs) {
-    const data: HostTensor | undefined = feeds[v.name];
-    if (data && v.type?.dtype !== data.dtype) v.type = { dtype: data.dtype, shape: data.shape.map(() => null) };
-  }
-  return part;
-}
+/** Inputs of a block must have element types; what inference left open, or has wrong, is known from the data. */
+const typeIn =
+  (feeds: Feeds) =>
+  (v: Value): TensorType | null => {
+    const array = feeds[v.name];
+    return array && v.type?.dtype !== array.dtype ? typeOfArray(array) : v.type;
+  };
 
 const pick = (feeds: Feeds, names: readonly string[]): Feeds =>
   Object.fromEntries(names.flatMap((n) => (feeds[n] ? [[n, feeds[n]] as const] : [])));

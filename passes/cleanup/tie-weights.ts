@@ -1,6 +1,7 @@
 import { ints } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { isMatrix } from '../../ir/constants.ts';
-import { Node, type Graph, type Value } from '../../ir/graph.ts';
+import type { Graph, Value } from '../../ir/graph.ts';
 import { Transpose } from '../../ir/ops/generated.ts';
 import type { Tensor } from '../../ir/tensor.ts';
 import { transposed } from '../../ir/tensor.ts';
@@ -39,11 +40,5 @@ function equal(a: Tensor, b: Tensor): boolean {
 
 function transpose(graph: Graph, source: Value, like: Value): Value {
   const type = tensorType(like.type!.dtype, like.type!.shape);
-  const node = new Node({
-    op: Transpose.schema.op,
-    inputs: [source],
-    attributes: { perm: ints([1, 0]) },
-    results: [{ name: graph.freshName(`${like.name}.tied`), type }],
-  });
-  return graph.prepend(node).output;
+  return Builder.behind(graph, source).value(Transpose.schema.op, [source], { perm: ints([1, 0]) }, type, `${like.name}.tied`);
 }

@@ -1,8 +1,9 @@
+import { Builder } from '../../ir/builder.ts';
 import { compose, factor, inverse, isIdentity, transformAttributes, type ChannelTransform } from '../../ir/channel.ts';
 import { admits } from '../../ir/freedom.ts';
-import { Node, type Graph, type Value } from '../../ir/graph.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { Decode, Encode } from '../../ir/ops/qc.ts';
-import { create, viewAs } from '../../ir/ops/view.ts';
+import { viewAs } from '../../ir/ops/view.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { nameOf } from '../linears.ts';
@@ -76,15 +77,9 @@ function separate(graph: Graph, encode: Encode, above: Node, moves: ChannelTrans
   const isOutput = graph.outputs.includes(value);
   if (others.length === 0 && !isOutput) return true;
   if (!cheap || isOutput || above.op === 'MatMul') return false;
-  const decode = new Node({
-    op: Decode.schema.op,
-    inputs: [value],
-    results: [{ name: graph.freshName(value.name), type: value.type }],
-    attributes: transformAttributes(inverse(moves)),
-    loc: above.loc,
-  });
-  graph.insertAfter(above, decode);
-  for (const use of others) graph.setInput(use.node, use.index, decode.output);
+  const back = { attributes: transformAttributes(inverse(moves)), like: value };
+  const decode = Builder.behind(graph, value).make(Decode, { x: value }, back);
+  for (const use of others) graph.setInput(use.node, use.index, decode.y);
   return true;
 }
 
@@ -93,7 +88,7 @@ function settle(graph: Graph, encode: Encode, source: Value, t: ChannelTransform
   ctx.count(statistic);
   const replacement = isIdentity(t)
     ? source
-    : create({ graph, before: encode.node }, Encode, [source], { attributes: transformAttributes(t), like: encode.y }).y;
+    : Builder.before(encode.node).make(Encode, { x: source }, { attributes: transformAttributes(t), like: encode.y }).y;
   graph.replaceUses(encode.y, replacement);
   graph.erase(encode.node);
   return true;
@@ -111,7 +106,8 @@ function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
     const next = viewAs(Decode, use.node);
     if (next) {
       const both = compose(decode.transform, next.transform);
-      const merged = create({ graph, before: next.node }, Decode, [decode.x], { attributes: transformAttributes(both), like: next.y });
+      const details = { attributes: transformAttributes(both), like: next.y };
+      const merged = Builder.before(next.node).make(Decode, { x: decode.x }, details);
       graph.replaceUses(next.y, merged.y);
       graph.erase(next.node);
       ctx.count('merged');

@@ -1,10 +1,10 @@
+import { Builder } from '../../ir/builder.ts';
 import { linearPart, permAt, scaleAt, shiftAt, transformAttributes, type Capability, type ChannelTransform } from '../../ir/channel.ts';
 import { isChannelVector, isMatrix } from '../../ir/constants.ts';
 import { headed, only, type Freedom } from '../../ir/freedom.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
 import * as ops from '../../ir/ops/generated.ts';
 import { Encode } from '../../ir/ops/qc.ts';
-import { create } from '../../ir/ops/view.ts';
 import { constantLike, movedColumns, movedVector } from '../../ir/weights.ts';
 import { headsOf } from './heads.ts';
 
@@ -24,8 +24,8 @@ const everything: Capability = { perm: true, scale: true, shift: true };
 
 /** Puts Encode{t} in front of an operand. */
 function encodeOperand(graph: Graph, node: Node, index: number, t: ChannelTransform): void {
-  const at = { graph, before: node };
-  graph.setInput(node, index, create(at, Encode, [node.input(index)!], { attributes: transformAttributes(t) }).y);
+  const x = node.input(index)!;
+  graph.setInput(node, index, Builder.before(node).make(Encode, { x }, { attributes: transformAttributes(t), like: x }).y);
 }
 
 /** T(LN(x; g, b)): scale and shift enter g and b. An order does not: LN reads x in its own. */

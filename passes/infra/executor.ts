@@ -1,6 +1,6 @@
 import type { Graph } from '../../ir/graph.ts';
 import type { TypedData } from '../../ir/tensor.ts';
-import type { DType } from '../../ir/types.ts';
+import type { DType, TensorType } from '../../ir/types.ts';
 
 /** An array at the boundary of a graph that runs: f16 as Uint16Array, bool as Uint8Array, i64 as BigInt64Array. */
 export interface HostTensor {
@@ -8,6 +8,10 @@ export interface HostTensor {
   readonly shape: readonly number[];
   readonly data: TypedData;
 }
+
+/** The type of an array, its extents left open. */
+export const typeOfArray = (array: HostTensor | undefined): TensorType | null =>
+  array ? { dtype: array.dtype, shape: array.shape.map(() => null) } : null;
 
 /** Arrays by the name of the graph input or output. */
 export type Feeds = Readonly<Record<string, HostTensor>>;

@@ -1,6 +1,6 @@
 import { string } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { Observer } from '../../ir/ops/qc.ts';
-import { create } from '../../ir/ops/view.ts';
 import { observerOf, sites } from '../../ir/site.ts';
 import { definePass } from '../infra/pass.ts';
 
@@ -14,7 +14,8 @@ export const observe = definePass({
   run(graph, ctx) {
     for (const site of sites(graph)) {
       if (observerOf(site)) continue;
-      const observer = create({ graph, before: site.node }, Observer, [site.x], { attributes: { key: string(site.key) } });
+      const details = { attributes: { key: string(site.key) }, like: site.x };
+      const observer = Builder.before(site.node).make(Observer, { x: site.x }, details);
       graph.setInput(site.node, 0, observer.y);
       ctx.count('observers');
     }

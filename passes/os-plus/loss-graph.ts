@@ -1,11 +1,11 @@
-import { int, ints, type Attributes } from '../../ir/attributes.ts';
+import { int, ints } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { translation } from '../../ir/channel.ts';
 import { cloneNode } from '../../ir/clone.ts';
-import { Graph, Node, type Value } from '../../ir/graph.ts';
+import { Graph, type Node, type Value } from '../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { codeRange } from '../../ir/quant.ts';
 import { readsOf } from '../../ir/slice.ts';
-import { dense, int64s } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
 import { shiftProduct } from '../../ir/weights.ts';
 import { attentionFed, linearsOf, type Linear } from '../linears.ts';
@@ -76,7 +76,7 @@ export interface LossSettings {
 export function lossGraph(region: LossRegion, site: Site, settings: LossSettings, opsets: ReadonlyMap<string, number>): Graph {
   const graph = new Graph('loss');
   for (const [domain, version] of opsets) graph.opsets.set(domain, version);
-  const build = new Builder(graph);
+  const build = Builder.atEnd(graph);
   const channels = settings.centre.length;
   const x = graph.addInput(names.x, (region.mixesTokens ? site.x.type : null) ?? tensorType('f32', null));
   const others = new Map(region.others.map((v) => [v, graph.addInput(v.name, v.type)] as const));
@@ -86,27 +86,27 @@ export function lossGraph(region: LossRegion, site: Site, settings: LossSettings
   const rows = perCandidate.map((name) => graph.addInput(name, tensorType('f32', [null, channels])));
 
   const reference = copyRegion(build, region, new Map([...others, [site.y, x]]), null);
-  const centred = build.node('Sub', [x, build.vector('centre', settings.centre)]);
+  const centred = build.value('Sub', [x, build.vector('centre', settings.centre)]);
   const body = new Graph('candidate', graph);
-  const inside = new Builder(body);
+  const inside = Builder.atEnd(body);
   const [width, scale, zero] = perCandidate.map((name) => body.addInput(body.freshName(name), tensorType('f32', [channels])));
-  const narrowed = inside.node('Div', [centred, width!]);
+  const narrowed = inside.value('Div', [centred, width!]);
   const quantized = settings.activation ? quantizeActivation(inside, narrowed, settings.activation, scale, zero) : narrowed;
   const edit = (linear: Linear, copied: Value): { readonly weight: Value; readonly bias: Value } => ({
     weight: settings.weights
       ? quantizeWeight(inside, copied, width!, settings.weights, settings.groups)
-      : inside.node('Mul', [copied, inside.column(width!)]),
-    bias: body.addConstant(body.freshName('bias'), shiftProduct(translation(settings.centre), linear.weight.constant!)),
+      : inside.value('Mul', [copied, column(inside, width!)]),
+    bias: inside.constant('bias', shiftProduct(translation(settings.centre), linear.weight.constant!)),
   });
   // Constants are those of the reference, which the body captures.
   const candidate = copyRegion(inside, region, new Map([...reference, [site.y, quantized]]), edit);
-  const parts = region.results.map((r) => inside.squaredDistance(candidate.get(r)!, reference.get(r)!));
-  const perToken = parts.reduce((a, b) => inside.node('Add', [a, b]));
-  const counted = tokens ? inside.node('Mul', [perToken, tokens]) : perToken;
+  const parts = region.results.map((r) => squaredDistance(inside, candidate.get(r)!, reference.get(r)!));
+  const perToken = parts.reduce((a, b) => inside.value('Add', [a, b]));
+  const counted = tokens ? inside.value('Mul', [perToken, tokens]) : perToken;
   // A Scan stacks only results whose shape is declared.
-  const loss = { name: body.freshName('loss'), type: tensorType('f32', []) };
-  body.addOutput(body.append(new Node({ op: 'ReduceSum', inputs: [counted], attributes: { keepdims: int(0) }, results: [loss] })).output);
-  graph.addOutput(build.node('Scan', rows, { num_scan_inputs: int(rows.length), body: { kind: 'graph', value: body } }, names.losses));
+  body.addOutput(inside.value('ReduceSum', [counted], { keepdims: int(0) }, tensorType('f32', []), 'loss'));
+  const attributes = { num_scan_inputs: int(rows.length), body: { kind: 'graph', value: body } } as const;
+  graph.addOutput(build.value('Scan', rows, attributes, null, names.losses));
   return graph;
 }
 
@@ -124,8 +124,8 @@ function copyRegion(
     const linear = region.linears.find((l) => l.node === node);
     if (linear && edit) {
       const { weight, bias } = edit(linear, twin.get(linear.weight)!);
-      const product = build.node('MatMul', [twin.get(linear.input)!, weight]);
-      twin.set(node.output, build.node('Add', [product, bias]));
+      const product = build.value('MatMul', [twin.get(linear.input)!, weight]);
+      twin.set(node.output, build.value('Add', [product, bias]));
       for (const use of copy.operands) if (use.value) graph.setInput(copy, use.index, null);
       continue;
     }
@@ -141,53 +141,38 @@ function quantizeActivation(build: Builder, x: Value, spec: LossActivation, scal
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max) };
   if (spec.range === 'token')
-    return build.node(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
+    return build.value(DynamicQuantize.schema.op, [x], { ...attributes, symmetric: int(spec.symmetric ? 1 : 0), block: int(spec.block) });
   const channels = Number(scale!.type!.shape![0]);
-  return build.node(FakeQuantize.schema.op, [x, scale!, zero!, build.axes(...Array(channels).keys())], attributes);
+  const everyChannel = build.ints('every channel', [...Array(channels).keys()]);
+  return build.value(FakeQuantize.schema.op, [x, scale!, zero!, everyChannel], attributes);
 }
 
 /** Q(s W), round to nearest, one scale for each output channel and run of rows, or one for all, found in the graph. */
 function quantizeWeight(build: Builder, weight: Value, width: Value, spec: WeightScheme, groups: readonly number[]): Value {
   const bounds = codeRange(spec.bits, spec.symmetric);
   const attributes = { qmin: int(bounds.min), qmax: int(bounds.max), symmetric: int(spec.symmetric ? 1 : 0) };
-  const scaled = build.node('Mul', [weight, build.column(width)]);
+  const scaled = build.value('Mul', [weight, column(build, width)]);
   if (spec.per === 'tensor') {
-    const row = build.node(DynamicQuantize.schema.op, [build.node('Reshape', [scaled, build.axes(1, -1)])], attributes);
-    return build.node('Reshape', [row, build.node('Shape', [scaled])]);
+    const row = build.value(DynamicQuantize.schema.op, [build.value('Reshape', [scaled, build.ints('axes', [1, -1])])], attributes);
+    return build.value('Reshape', [row, build.value('Shape', [scaled])]);
   }
-  const turned = build.node('Transpose', [scaled], { perm: ints([1, 0]) });
-  const parts = groups.length === 1 ? [turned] : build.split(turned, groups);
-  const quantized = parts.map((p) => build.node(DynamicQuantize.schema.op, [p], attributes));
-  const joined = quantized.length === 1 ? quantized[0]! : build.node('Concat', quantized, { axis: int(1) });
-  return build.node('Transpose', [joined], { perm: ints([1, 0]) });
+  const turned = build.value('Transpose', [scaled], { perm: ints([1, 0]) });
+  const parts = groups.length === 1 ? [turned] : split(build, turned, groups);
+  const quantized = parts.map((p) => build.value(DynamicQuantize.schema.op, [p], attributes));
+  const joined = quantized.length === 1 ? quantized[0]! : build.value('Concat', quantized, { axis: int(1) });
+  return build.value('Transpose', [joined], { perm: ints([1, 0]) });
 }
 
-class Builder {
-  readonly graph: Graph;
-  constructor(graph: Graph) {
-    this.graph = graph;
-  }
-  node(op: string, inputs: readonly (Value | null)[], attributes: Attributes = {}, name?: string): Value {
-    return this.graph.append(new Node({ op, inputs, attributes, results: [{ name: name ?? this.graph.freshName(op), type: null }] }))
-      .output;
-  }
-  vector(name: string, data: ArrayLike<number>): Value {
-    return this.graph.addConstant(this.graph.freshName(name), dense([data.length], data));
-  }
-  axes(...values: number[]): Value {
-    return this.graph.addConstant(this.graph.freshName('axes'), int64s([values.length], values));
-  }
-  /** [n] as [n, 1]. */
-  column(v: Value): Value {
-    return this.node('Unsqueeze', [v, this.axes(1)]);
-  }
-  split(v: Value, sizes: readonly number[]): readonly Value[] {
-    const results = sizes.map((_, i) => ({ name: this.graph.freshName(`part ${i} of ${v.name}`), type: null }));
-    return this.graph.append(new Node({ op: 'Split', inputs: [v, this.axes(...sizes)], attributes: { axis: int(1) }, results })).outputs;
-  }
-  /** The sum over the last axis of (a - b)^2. */
-  squaredDistance(a: Value, b: Value): Value {
-    const d = this.node('Sub', [a, b]);
-    return this.node('ReduceSum', [this.node('Mul', [d, d]), this.axes(-1)], { keepdims: int(0) });
-  }
+/** [n] as [n, 1]. */
+const column = (build: Builder, v: Value): Value => build.value('Unsqueeze', [v, build.ints('axes', [1])]);
+
+function split(build: Builder, v: Value, sizes: readonly number[]): readonly Value[] {
+  const results = sizes.map((_, i) => ({ name: build.graph.freshName(`part ${i} of ${v.name}`), type: null }));
+  return build.insert({ op: 'Split', inputs: [v, build.ints('axes', sizes)], attributes: { axis: int(1) }, results }).outputs;
+}
+
+/** The sum over the last axis of (a - b)^2. */
+function squaredDistance(build: Builder, a: Value, b: Value): Value {
+  const d = build.value('Sub', [a, b]);
+  return build.value('ReduceSum', [build.value('Mul', [d, d]), build.ints('axes', [-1])], { keepdims: int(0) });
 }

@@ -1,14 +1,14 @@
 import { int } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { translation } from '../../ir/channel.ts';
 import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
-import { create } from '../../ir/ops/view.ts';
 import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { changeBasis, channelsAt, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
-import { dense, floats, int64s, lazy, type Tensor } from '../../ir/tensor.ts';
+import { floats, lazy } from '../../ir/tensor.ts';
 import { fold } from '../fold-channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
@@ -136,28 +136,21 @@ function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistic
   const sizes = channelGroups(range.min.length, site, settings);
   const parameters = staticParameters(range, sizes, activation, settings);
   const bounds = codeRange(activation.bits, activation.symmetric);
-  const constant = (suffix: string, tensor: Tensor) => graph.addConstant(graph.freshName(`${site.key}.${suffix}`), tensor);
-  const made = create(
-    { graph, before: site.node },
+  const build = Builder.before(site.node, site.key);
+  const made = build.make(
     FakeQuantize,
-    [
-      sourceOf(site),
-      constant(
+    {
+      x: sourceOf(site),
+      scale: build.vector(
         'scale',
-        dense(
-          [sizes.length],
-          parameters.map((p) => p.scale),
-        ),
+        parameters.map((p) => p.scale),
       ),
-      constant(
+      zero: build.vector(
         'zero',
-        dense(
-          [sizes.length],
-          parameters.map((p) => p.zero),
-        ),
+        parameters.map((p) => p.zero),
       ),
-      constant('group', int64s([range.min.length], groupIndex(sizes))),
-    ],
+      index: build.ints('group', groupIndex(sizes)),
+    },
     { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) }, like: site.y },
   );
   graph.replace(site.y, made.y);
@@ -176,7 +169,7 @@ function dynamic(graph: Graph, site: Site, activation: ActivationScheme, setting
     symmetric: int(symmetric ? 1 : 0),
     block: int(block),
   };
-  graph.replace(site.y, create({ graph, before: site.node }, DynamicQuantize, [sourceOf(site)], { attributes, like: site.y }).y);
+  graph.replace(site.y, Builder.before(site.node).make(DynamicQuantize, { x: sourceOf(site) }, { attributes, like: site.y }).y);
   graph.erase(site.node);
   return `input at ${activation.bits} bits, per token${block > 0 ? ` and block of ${block}` : ''}`;
 }
@@ -223,22 +216,22 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
     });
   const shape = [sizes.length, columns];
   const bounds = codeRange(scheme.bits, scheme.symmetric);
-  const made = create(
-    { graph, before: node },
+  const build = Builder.before(node, weight.name);
+  const made = build.make(
     FakeQuantize,
-    [
-      weight,
-      graph.addConstant(
-        graph.freshName(`${weight.name}.scale`),
+    {
+      x: weight,
+      scale: build.constant(
+        'scale',
         lazy('f32', shape, () => parameters().scale),
       ),
-      graph.addConstant(
-        graph.freshName(`${weight.name}.zero`),
+      zero: build.constant(
+        'zero',
         lazy('f32', shape, () => parameters().zero),
       ),
-      graph.addConstant(graph.freshName(`${weight.name}.group`), int64s([rows], groupIndex(sizes))),
-    ],
-    { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) } },
+      index: build.ints('group', groupIndex(sizes)),
+    },
+    { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) }, like: weight },
   );
   graph.setInput(node, 1, made.y);
   ctx.ledger.done('linear', nameOf(node), `weight at ${scheme.bits} bits${sizes.length > 1 ? `, ${sizes.length} row groups` : ''}`);

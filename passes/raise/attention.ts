@@ -1,8 +1,9 @@
 import { float, int } from '../../ir/attributes.ts';
+import { Builder } from '../../ir/builder.ts';
 import { integersOf, scalarOf } from '../../ir/constants.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { Add, Attention, Concat, Div, Expand, MatMul, Mul, Reshape, Shape, Softmax, Transpose } from '../../ir/ops/generated.ts';
-import { create, viewAs, type Insertion } from '../../ir/ops/view.ts';
+import { viewAs } from '../../ir/ops/view.ts';
 import { isOutput, refuse, type Refusal } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
 import { broadcast, sameShape } from '../../ir/shapes/dims.ts';
@@ -29,7 +30,7 @@ export const attention: RewriteRule = {
     if ('refused' in found) return found;
     const merged = mergedHeads(context.output, found.q.source.type!.shape!.slice(0, 2));
     if (!merged) return refuse('the heads are not merged by Transpose and Reshape', context.output);
-    build(graph, merged, found, node.name);
+    raise(graph, merged, found, node.name);
     return 'applied';
   },
 };
@@ -57,28 +58,27 @@ function operandsOf(softmax: Softmax, context: Node): Operands | Refusal {
   return { q, k, v, mask, factor: factor * q.factor * k.factor };
 }
 
-function build(graph: Graph, merged: Value, { q, k, v, mask, factor }: Operands, name: string): void {
-  const at = { graph, before: merged.producer! };
+function raise(graph: Graph, merged: Value, { q, k, v, mask, factor }: Operands, name: string): void {
+  const build = Builder.before(merged.producer!);
   const attributes = { q_num_heads: int(q.heads), kv_num_heads: int(v.heads), scale: float(factor) };
   const type = tensorType(q.source.type!.dtype, [...q.source.type!.shape!.slice(0, 2), v.heads * v.width]);
-  const made = create(at, Attention, [q.source, k.source, v.source, mask && wholeMask(at, mask, q.source, k.source)], {
-    attributes,
-    like: merged,
-    type,
-    name,
-  });
+  const attn_mask = mask && wholeMask(build, mask, q.source, k.source);
+  const operands = { q: q.source, k: k.source, v: v.source, attn_mask };
+  const made = build.make(Attention, operands, { attributes, like: merged, type, name });
   graph.replace(merged, made.y);
 }
 
 /** ONNX Runtime's Attention wants the last two extents of a mask written out, where an Add broadcasts them. */
-function wholeMask(at: Insertion, mask: Value, q: Value, k: Value): Value {
+function wholeMask(build: Builder, mask: Value, q: Value, k: Value): Value {
   const shape = mask.type?.shape;
   if (!shape || (shape.length > 1 && shape.at(-2) !== 1 && shape.at(-1) !== 1)) return mask;
   const tokens = (v: Value): Value =>
-    create(at, Shape, [v], { attributes: { start: int(1), end: int(2) }, type: tensorType('i64', [1]) }).shape;
-  const target = create(at, Concat, [tokens(q), tokens(k)], { attributes: { axis: int(0) }, type: tensorType('i64', [2]) }).concat_result;
+    build.make(Shape, { data: v }, { attributes: { start: int(1), end: int(2) }, like: v, type: tensorType('i64', [1]) }).shape;
+  const extents = [tokens(q), tokens(k)] as const;
+  const joined = { attributes: { axis: int(0) }, like: extents[0], type: tensorType('i64', [2]) };
+  const target = build.make(Concat, { inputs: extents }, joined).concat_result;
   const type = tensorType(mask.type!.dtype, broadcast(shape, [q.type!.shape![1]!, k.type!.shape![1]!]));
-  return create(at, Expand, [mask, target], { type }).output;
+  return build.make(Expand, { input: mask, shape: target }, { like: mask, type }).output;
 }
 
 /** The only reader of a value, if it is an `op` node. */

@@ -1,10 +1,10 @@
 import { isFloat, sizeOf, tensorType, type Dim } from '../../ir/types.ts';
 import type { Value } from '../../ir/graph.ts';
 import { MatMul, Reshape } from '../../ir/ops/generated.ts';
-import { create, type Insertion } from '../../ir/ops/view.ts';
+import { Builder } from '../../ir/builder.ts';
 import { refuse } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
-import { int64s, reshapedTo, transposed, type Tensor } from '../../ir/tensor.ts';
+import { reshapedTo, transposed, type Tensor } from '../../ir/tensor.ts';
 
 /** `bsd,dhk->bshk`: lead axes of x, the axes that are summed over, and the axes that the weight brings. */
 interface Equation {
@@ -40,17 +40,21 @@ export const einsum: RewriteRule = {
     const found = productEquation(equation.value);
     if (!found || !isFloat(w.constant.dtype)) return refuse(`${equation.value} is not a product with one matrix`, node.output);
     if (!x.type?.shape) return refuse('the axes of its input are unknown', x);
-    const at = { graph, before: node };
+    const build = Builder.before(node);
     const { weight, brought } = asMatrix(w.constant, found);
     const lead = x.type.shape.slice(0, found.lead);
-    const input = found.summed === 1 ? x : reshape(at, x, lead, [weight.shape[0]!]);
+    const input = found.summed === 1 ? x : reshape(build, x, lead, [weight.shape[0]!]);
     const type = tensorType(x.type.dtype, [...lead, weight.shape[1]!]);
-    const product = create(at, MatMul, [input, graph.addConstant(graph.freshName(w.name), weight)], {
-      like: node.output,
-      type,
-      name: node.name,
-    });
-    graph.replace(node.output, brought.length === 1 ? product.y : reshape(at, product.y, lead, brought));
+    const product = build.make(
+      MatMul,
+      { a: input, b: build.constant(w.name, weight) },
+      {
+        like: node.output,
+        type,
+        name: node.name,
+      },
+    );
+    graph.replace(node.output, brought.length === 1 ? product.y : reshape(build, product.y, lead, brought));
     return 'applied';
   },
 };
@@ -64,8 +68,8 @@ function asMatrix(w: Tensor, { summed, turned }: Equation): { readonly weight: T
 }
 
 /** `x` with its leading axes as they are and other ones behind them. */
-function reshape(at: Insertion, x: Value, lead: readonly Dim[], rest: readonly number[]): Value {
+function reshape(build: Builder, x: Value, lead: readonly Dim[], rest: readonly number[]): Value {
   const target = [...lead.map(() => 0), ...rest];
-  const shape = at.graph.addConstant(at.graph.freshName('shape'), int64s([target.length], target));
-  return create(at, Reshape, [x, shape], { type: tensorType(x.type!.dtype, [...lead, ...rest]) }).reshaped;
+  const shape = build.ints('shape', target);
+  return build.make(Reshape, { data: x, shape }, { like: x, type: tensorType(x.type!.dtype, [...lead, ...rest]) }).reshaped;
 }

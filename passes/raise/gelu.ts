@@ -1,8 +1,8 @@
 import { string } from '../../ir/attributes.ts';
+import type { Builder } from '../../ir/builder.ts';
 import { scalarOf } from '../../ir/constants.ts';
 import type { Value } from '../../ir/graph.ts';
 import { Add, Div, Erf, Gelu, Mul, Pow, Tanh } from '../../ir/ops/generated.ts';
-import { create, type Insertion } from '../../ir/ops/view.ts';
 import { any, constant, either, op, refuse, type Pattern, type Refusal } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 
@@ -46,10 +46,10 @@ const spellings: readonly Pattern<ErfGelu>[] = [overRoot, timesRoot].flatMap((in
 
 /** x / 2 * (1 + erf(x / sqrt 2)) = Gelu(x). */
 const erfRules = spellings.map((pattern) =>
-  rule('raise-gelu-erf', pattern, ({ gelu, inner, x, half, one, root }, at) => {
+  rule('raise-gelu-erf', pattern, ({ gelu, inner, x, half, one, root }, build) => {
     const factor = inner.node.op === 'Div' ? Math.SQRT2 : Math.SQRT1_2;
     if (!near(half, 0.5) || !near(one, 1) || !near(root, factor)) return refuse('the constants are not those of GELU');
-    return become(at, gelu, x, 'none');
+    return become(build, gelu, x, 'none');
   }),
 );
 
@@ -65,15 +65,15 @@ const halfX = either(Mul, 'halved', { a: any('x'), b: constant('half') }, { a: c
 const tanhRule = rule(
   'raise-gelu-tanh',
   either(Mul, 'gelu', { a: halfX, b: tanhSum }, { a: tanhSum, b: halfX }),
-  ({ gelu, x, half, one, three, k, c }, at) => {
+  ({ gelu, x, half, one, three, k, c }, build) => {
     const fits = near(half, 0.5) && near(one, 1) && near(three, 3) && near(k, 0.044715) && near(c, Math.sqrt(2 / Math.PI));
-    return fits ? become(at, gelu, x, 'tanh') : refuse('the constants are not those of GELU');
+    return fits ? become(build, gelu, x, 'tanh') : refuse('the constants are not those of GELU');
   },
 );
 
-function become(at: Insertion, gelu: Mul, x: Value, approximate: 'none' | 'tanh'): void | Refusal {
-  const made = create(at, Gelu, [x], { attributes: { approximate: string(approximate) }, like: gelu.c, name: gelu.node.name });
-  at.graph.replace(gelu.c, made.y);
+function become(build: Builder, gelu: Mul, x: Value, approximate: 'none' | 'tanh'): void | Refusal {
+  const made = build.make(Gelu, { x }, { attributes: { approximate: string(approximate) }, like: gelu.c, name: gelu.node.name });
+  build.graph.replace(gelu.c, made.y);
 }
 
 /** Spellings of GELU. */

@@ -1,9 +1,9 @@
 import { int } from '../../ir/attributes.ts';
-import { int64s } from '../../ir/tensor.ts';
+import { Builder } from '../../ir/builder.ts';
 import { isChannelVector, isMatrix } from '../../ir/constants.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { Reshape } from '../../ir/ops/generated.ts';
-import { create, createNode, viewAs } from '../../ir/ops/view.ts';
+import { viewAs } from '../../ir/ops/view.ts';
 import { any, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { productOf, sameShape } from '../../ir/shapes/dims.ts';
@@ -66,19 +66,19 @@ function tokenIndependent(node: Node, v: Value): boolean {
 }
 
 function raiseRank(graph: Graph, node: Node, inputs: readonly (Value | null)[], lead: readonly Dim[]): void {
-  const at = { graph, before: node };
+  const build = Builder.before(node);
   const flat = node.output.type!;
   const channels = flat.shape!.at(-1)!;
   // Axis 1 of [tokens, C] is the last one of [.., C].
   const attributes = { ...Object.fromEntries(node.attributes), ...(node.attributes.has('axis') ? { axis: int(-1) } : {}) };
-  const made = createNode(at, node.op, inputs, {
+  const made = build.node(node.op, inputs, {
     attributes,
     like: node.output,
     type: tensorType(flat.dtype, [...lead, channels]),
     name: node.name,
   });
-  const target = graph.addConstant(graph.freshName('flat_shape'), int64s([2], [-1, Number(channels)]));
-  graph.replaceUses(node.output, create(at, Reshape, [made.output, target], { like: node.output, type: flat }).reshaped);
+  const target = build.ints('flat_shape', [-1, Number(channels)]);
+  graph.replaceUses(node.output, build.make(Reshape, { data: made.output, shape: target }, { like: node.output, type: flat }).reshaped);
 }
 
 /** Reshape(Reshape(x)) = x when the last one gives back x's own extents. */

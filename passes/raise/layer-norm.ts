@@ -2,7 +2,6 @@ import { float, int } from '../../ir/attributes.ts';
 import { integersOf, isChannelVector, scalarOf } from '../../ir/constants.ts';
 import type { Value } from '../../ir/graph.ts';
 import { Add, Div, LayerNormalization, Mul, Pow, ReduceMean, Sqrt, Sub } from '../../ir/ops/generated.ts';
-import { create } from '../../ir/ops/view.ts';
 import { any, constant, either, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 
@@ -21,19 +20,23 @@ const scaled = either(Mul, 'product', { a: normalized, b: constant('gain') }, { 
 const decomposed = rule(
   'raise-layer-norm',
   either(Add, 'norm', { a: scaled, b: constant('bias') }, { a: constant('bias'), b: scaled }),
-  ({ norm, x, gain, bias, epsilon, two, axes, axes2, mean, variance }, at) => {
+  ({ norm, x, gain, bias, epsilon, two, axes, axes2, mean, variance }, build) => {
     if (scalarOf(two) !== 2) return refuse('the power is not 2');
     if (!isLastAxis(axes, x) || !isLastAxis(axes2, x)) return refuse('the mean is not over the last axis');
     if (mean.keepdims === 0 || variance.keepdims === 0) return refuse('the mean drops its axis');
     if (!isChannelVector(gain) || !isChannelVector(bias)) return refuse('gain or bias is not one value per channel');
     const eps = scalarOf(epsilon);
     if (eps === null) return refuse('epsilon is not a number');
-    const made = create(at, LayerNormalization, [x, gain, bias], {
-      attributes: { axis: int(-1), epsilon: float(eps) },
-      like: norm.c,
-      name: norm.node.name,
-    });
-    at.graph.replace(norm.c, made.y);
+    const made = build.make(
+      LayerNormalization,
+      { x, scale: gain, b: bias },
+      {
+        attributes: { axis: int(-1), epsilon: float(eps) },
+        like: norm.c,
+        name: norm.node.name,
+      },
+    );
+    build.graph.replace(norm.c, made.y);
   },
 );
 

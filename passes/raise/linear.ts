@@ -1,11 +1,11 @@
 import { ints } from '../../ir/attributes.ts';
+import type { Builder } from '../../ir/builder.ts';
 import { isChannelVector, isMatrix } from '../../ir/constants.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import { Add, Gemm, MatMul, Mul, Transpose } from '../../ir/ops/generated.ts';
-import { create, type Insertion } from '../../ir/ops/view.ts';
 import { any, constant, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
-import { derived, floats, reshapedTo, scalar, transposed, type Tensor } from '../../ir/tensor.ts';
+import { derived, floats, reshapedTo, transposed, type Tensor } from '../../ir/tensor.ts';
 import { isFloat, sizeOf, tensorType, type TensorType } from '../../ir/types.ts';
 
 const scaledBy = (t: Tensor, k: number): Tensor => (k === 1 ? t : derived(t, t.shape, () => floats(t).map((x) => x * k)));
@@ -14,22 +14,26 @@ const typeOfProduct = (x: Value, columns: number): TensorType | null =>
   x.type?.shape ? tensorType(x.type.dtype, [...x.type.shape.slice(0, -1), columns]) : null;
 
 /** alpha x W + beta c = MatMul(x, alpha W) + beta c, with W turned to [in, out] and x turned if it comes transposed. */
-const gemm = rule('raise-gemm', op(Gemm, 'gemm', { a: any('a'), b: constant('w') }), ({ gemm, a, w }, at) => {
+const gemm = rule('raise-gemm', op(Gemm, 'gemm', { a: any('a'), b: constant('w') }), ({ gemm, a, w }, build) => {
   if (!isMatrix(w)) return refuse('its weight is not a matrix of floats', w);
   const turned = gemm.transB ? transposed(w.constant!) : w.constant!;
-  const x = gemm.transA ? swapped(at, a, a) : a;
+  const x = gemm.transA ? swapped(build, a, a) : a;
   const type = typeOfProduct(x, turned.shape[1]!);
-  const product = create(at, MatMul, [x, added(at.graph, w, scaledBy(turned, gemm.alpha))], { like: gemm.y, type, name: gemm.node.name });
-  const bias = gemm.c && biasFor(at, gemm.c, gemm.beta, turned.shape[1]!);
-  at.graph.replace(gemm.y, bias ? create(at, Add, [product.y, bias], { like: gemm.y, type }).c : product.y);
+  const product = build.make(
+    MatMul,
+    { a: x, b: added(build.graph, w, scaledBy(turned, gemm.alpha)) },
+    { like: gemm.y, type, name: gemm.node.name },
+  );
+  const bias = gemm.c && biasFor(build, gemm.c, gemm.beta, turned.shape[1]!);
+  build.graph.replace(gemm.y, bias ? build.make(Add, { a: product.y, b: bias }, { like: gemm.y, type }).c : product.y);
 });
 
 /** beta c: one number for each channel where c is a constant row, one number or [1, N]; as it is computed elsewhere. */
-function biasFor(at: Insertion, c: Value, beta: number, channels: number): Value {
+function biasFor(build: Builder, c: Value, beta: number, channels: number): Value {
   const t = c.constant;
-  if (!t) return beta === 1 ? c : create(at, Mul, [c, at.graph.addConstant(at.graph.freshName('beta'), scalar(beta))]).c;
+  if (!t) return beta === 1 ? c : build.make(Mul, { a: c, b: build.scalar('beta', beta) }, { like: c }).c;
   const wanted = scaledBy(sizeOf(t.shape) === 1 || t.shape.at(-1) === sizeOf(t.shape) ? asRow(t, channels) : t, beta);
-  return wanted === t ? c : added(at.graph, c, wanted);
+  return wanted === t ? c : added(build.graph, c, wanted);
 }
 
 /** One number for each channel; a constant that is this already is handed back, so that what shares it still does. */
@@ -48,27 +52,27 @@ const flatWeight = rule('flatten-weight', op(MatMul, 'product', { a: any('x'), b
 });
 
 /** A x with a constant A [out, in] = (x^T A^T)^T, so that the weight stands second. */
-const weightFirst = rule('weight-second', op(MatMul, 'product', { a: constant('w'), b: any('x') }), ({ product, x, w }, at) => {
+const weightFirst = rule('weight-second', op(MatMul, 'product', { a: constant('w'), b: any('x') }), ({ product, x, w }, build) => {
   const t = w.constant!;
   if (x.constant) return refuse('both factors are constant');
   if (!isFloat(t.dtype) || t.shape.length < 2 || t.shape.slice(0, -2).some((d) => d !== 1)) return refuse('its weight is no matrix', w);
   if ((x.type?.shape?.length ?? 0) < t.shape.length) return refuse('its input has fewer axes than its weight', x);
-  const input = swapped(at, x, x);
-  const weight = added(at.graph, w, transposed(reshapedTo(t, t.shape.slice(-2))));
+  const input = swapped(build, x, x);
+  const weight = added(build.graph, w, transposed(reshapedTo(t, t.shape.slice(-2))));
   const type = typeOfProduct(input, weight.constant!.shape[1]!);
-  const turned = create(at, MatMul, [input, weight], { like: product.y, type, name: product.node.name });
-  at.graph.replace(product.y, swapped(at, turned.y, product.y));
+  const turned = build.make(MatMul, { a: input, b: weight }, { like: product.y, type, name: product.node.name });
+  build.graph.replace(product.y, swapped(build, turned.y, product.y));
 });
 
 /** The last two axes exchanged. */
-function swapped(at: Insertion, x: Value, like: Value): Value {
+function swapped(build: Builder, x: Value, like: Value): Value {
   const shape = x.type!.shape!;
   const perm = swapOf(shape.length);
   const type = tensorType(
     x.type!.dtype,
     perm.map((p) => shape[p]!),
   );
-  return create(at, Transpose, [x], { attributes: { perm: ints(perm) }, like, type }).transposed;
+  return build.make(Transpose, { data: x }, { attributes: { perm: ints(perm) }, like, type }).transposed;
 }
 
 const swapOf = (rank: number): readonly number[] => [...Array(rank - 2).keys(), rank - 1, rank - 2];
@@ -88,14 +92,14 @@ const twice = rule(
 const biasOfTurned = rule(
   'bias-before-transpose',
   op(Add, 'add', { a: op(Transpose, 'turn', { data: any('y') }), b: constant('bias') }),
-  ({ add, turn, y, bias }, at) => {
+  ({ add, turn, y, bias }, build) => {
     const t = bias.constant!;
     const perm = turn.perm;
     const isColumn = t.shape.length >= 2 && t.shape.at(-1) === 1 && sizeOf(t.shape) === t.shape.at(-2) && sizeOf(t.shape) > 1;
     if (!perm || perm.join() !== swapOf(perm.length).join() || !isColumn || t.shape.length > perm.length || !y.type?.shape)
       return refuse('not a column of biases behind a transposed product');
-    const sum = create(at, Add, [y, added(at.graph, bias, reshapedTo(t, [t.shape.at(-2)!]))], { like: y });
-    at.graph.replace(add.c, swapped(at, sum.c, add.c));
+    const sum = build.make(Add, { a: y, b: added(build.graph, bias, reshapedTo(t, [t.shape.at(-2)!])) }, { like: y });
+    build.graph.replace(add.c, swapped(build, sum.c, add.c));
   },
 );
 

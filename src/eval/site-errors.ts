@@ -133,15 +133,9 @@ function sameNumbers(a: Tensor, b: Tensor): boolean {
 function exposing(graph: Graph, wanted: readonly Value[]): Graph {
   const copy = cloneGraph(graph);
   const types = new Map(wanted.map((v) => [v.name, v.type]));
-  copy.outputs.length = 0;
+  copy.setOutputs([...copy.nodes].flatMap((node) => node.outputs.filter((out) => types.has(out.name))));
   inferTypes(copy);
-  for (const node of copy.nodes) {
-    for (const out of node.outputs) {
-      if (!types.has(out.name)) continue;
-      out.type ??= types.get(out.name) ?? null;
-      copy.addOutput(out);
-    }
-  }
+  for (const out of copy.outputs) if (out.type === null) copy.setType(out, types.get(out.name) ?? null);
   eraseDead(copy);
   return copy;
 }

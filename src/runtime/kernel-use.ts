@@ -2,6 +2,7 @@ import { readModel } from '../../codegen/index.ts';
 import { isKernel } from '../../codegen/kernels/bodies/index.ts';
 import { QcError } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
+import { eachNode } from '../../ir/walk.ts';
 import { openKernels, type KernelSessionOptions, type SessionProviders } from './kernels.ts';
 
 /** How the operators of a model that the library has are computed. */
@@ -38,12 +39,7 @@ export function kernelUse(
 
 /** Nodes that are operators of the library, in inner graphs too. */
 export function countKernelOperators(graph: Graph): number {
-  let count = 0;
-  for (const node of graph.nodes) {
-    if (isKernel(node.op)) count++;
-    for (const body of node.bodies) count += countKernelOperators(body);
-  }
-  return count;
+  return [...eachNode(graph)].filter((node) => isKernel(node.op)).length;
 }
 
 /** Of a file. One that `qc` cannot read is none that it wrote; ONNX Runtime will say what it thinks of it. */

@@ -4,7 +4,7 @@ import { encodeGraph, readModelBytes } from '../../codegen/onnx/index.ts';
 import { attributeTypes } from '../../codegen/onnx/schema.ts';
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto } from '../../codegen/onnx/proto.ts';
 import { decodeModel, int64 } from '../../codegen/onnx/proto.ts';
-import { verify, type Graph, type Node } from '../../ir/index.ts';
+import { eachNode, verify, type Graph } from '../../ir/index.ts';
 import {
   boolOf,
   codeOf,
@@ -42,13 +42,6 @@ const withFunctions = (functions: readonly FunctionProto[], graph: GraphProto, m
     },
   );
 
-function* everyNode(graph: Graph): Generator<Node> {
-  for (const n of graph.nodes) {
-    yield n;
-    for (const body of n.bodies) yield* everyNode(body);
-  }
-}
-
 const x = floatsOf([1, -2, 3.5, -4, 0.25, 6], [2, 3]);
 
 /** Reads for a compile: no call is left, names are used once, and ONNX Runtime gives what it gives for the model as it is. */
@@ -56,7 +49,7 @@ async function expectInlined(bytes: Uint8Array, expected: Record<string, unknown
   const graph = readModelBytes(bytes, undefined, { purpose: 'compile' });
   upgradeOpset(graph);
   verify(graph);
-  const nodes = [...everyNode(graph)];
+  const nodes = [...eachNode(graph)];
   expect(nodes.filter((n) => n.op.startsWith('local.')).map((n) => n.op)).toEqual([]);
   const names = nodes.map((n) => n.name).filter((name) => name !== '');
   expect(new Set(names).size).toBe(names.length);

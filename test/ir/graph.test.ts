@@ -132,6 +132,7 @@ describe('uses', () => {
       () => graph.erase(nodes[0]!),
       () => graph.rename(nodes[1]!.output, 'other'),
       () => graph.addOutput(graph.inputs[0]!),
+      () => graph.setOutputs([nodes[1]!.output]),
       () => void graph.addInput('more', type),
       () => graph.eraseInput(valueNamed(graph, 'more')),
     ];
@@ -140,6 +141,19 @@ describe('uses', () => {
       step();
       expect(graph.version).toBeGreaterThan(before);
     }
+  });
+  test('but a type does not: it says what the graph computes and changes nothing', () => {
+    const { graph, nodes } = chain(1);
+    const before = graph.version;
+    graph.setType(nodes[0]!.output, { dtype: 'f32', shape: [3] });
+    expect(nodes[0]!.output.type).toEqual({ dtype: 'f32', shape: [3] });
+    expect(graph.version).toBe(before);
+  });
+  test('a walk over outputs sees those that were there when it began', () => {
+    const { graph, nodes } = chain(2);
+    const seen = graph.outputs;
+    graph.setOutputs([nodes[0]!.output, nodes[1]!.output]);
+    expect(seen).toEqual([nodes[1]!.output]);
   });
 });
 

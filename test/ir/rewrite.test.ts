@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import {
+  Builder,
   any,
   constant,
-  create,
   either,
   Encode,
   isOutput,
@@ -154,13 +154,15 @@ describe('the engine', () => {
   });
   test('the order of the rules is their priority', () => {
     const named = (name: string): RewriteRule =>
-      rule(name, op(Relu, 'r', { x: any('x') }), ({ r, x }, at) => at.graph.replace(r.y, create(at, Identity, [x], { like: r.y }).output));
+      rule(name, op(Relu, 'r', { x: any('x') }), ({ r, x }, build) =>
+        build.graph.replace(r.y, build.make(Identity, { input: x }, { like: r.y }).output),
+      );
     expect([...rewriteToFixpoint(negations(1), [named('first'), named('second')])]).toEqual([['first', 1]]);
   });
   test('what a rewrite leaves unread is gone, constants too', () => {
     const graph = mlp();
     rewriteToFixpoint(graph, [
-      rule('drop-bias', op(Add, 'add', { a: any('x'), b: constant('k') }), ({ add, x }, at) => at.graph.replace(add.c, x)),
+      rule('drop-bias', op(Add, 'add', { a: any('x'), b: constant('k') }), ({ add, x }, build) => build.graph.replace(add.c, x)),
     ]);
     expect(opsOf(graph)).toEqual(['LayerNormalization', 'MatMul']);
     expect([...graph.constants].map((c) => c.name)).toEqual(['g', 'b', 'w']);
@@ -190,10 +192,10 @@ describe('views', () => {
     expect(a.transform).toEqual({ size: 2, perm: Uint32Array.of(1, 0), scale: null, shift: Float64Array.of(0.5, 0) });
     expect(errorOf(() => b.transform)?.code).toBe('QC1202');
   });
-  test('create names and types a result like a value', () => {
+  test('a builder names and types a result like a value', () => {
     const graph = mlp();
     const s = valueNamed(graph, 's');
-    const made = create({ graph, before: s.producer! }, Relu, [valueNamed(graph, 'p')], { like: s });
+    const made = Builder.before(s.producer!).make(Relu, { x: valueNamed(graph, 'p') }, { like: s });
     expect([made.y.name, made.y.type]).toEqual(['s_1', s.type]);
     expect(printGraph(graph)).toContain('%s_1: f32[N,2] = Relu(%p)\n  %s: f32[N,2] = Add');
   });

@@ -212,8 +212,7 @@ async function disagreements(graph: Graph, feeds: Feeds): Promise<{ readonly wro
   const values: readonly Value[] = [...graph.nodes].flatMap((n) => n.outputs);
   const known = values.filter((v) => v.type !== null && crosses(v.type.dtype));
   const copy = cloneGraph(graph);
-  copy.outputs.length = 0;
-  for (const v of known) copy.addOutput(valueNamed(copy, v.name));
+  copy.setOutputs(known.map((v) => valueNamed(copy, v.name)));
   const real = await runOnce(executor, copy, feeds);
   const bound = new Map<string, number>();
   for (const input of graph.inputs) input.type!.shape!.forEach((d, i) => extentOf(d, feeds[input.name]!.shape[i]!, bound));

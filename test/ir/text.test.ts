@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
+  eachGraph,
   bitsOf,
   dense,
   dtypes,
@@ -54,7 +55,7 @@ function portrait(graph: Graph): unknown {
 /** Gives back the constants that text only names. */
 const sourceFrom = (graph: Graph) => {
   const tensors = new Map<string, Tensor>();
-  const collect = (g: Graph): void => {
+  for (const g of eachGraph(graph)) {
     for (const t of [
       ...[...g.constants].map((c) => c.constant!),
       ...[...g.nodes].flatMap((n) => [...n.attributes.values()].flatMap((a) => (a.kind === 'tensor' ? a.value : []))),
@@ -62,9 +63,7 @@ const sourceFrom = (graph: Graph) => {
       const { origin } = t;
       tensors.set(origin.kind === 'file' ? `${origin.path} ${origin.offset}` : digestOf(t.bytes()), t);
     }
-    for (const n of g.nodes) n.bodies.forEach(collect);
-  };
-  collect(graph);
+  }
   return (named: { readonly file: { readonly path: string; readonly offset: number } } | { readonly digest: string }): Tensor =>
     tensors.get('file' in named ? `${named.file.path} ${named.file.offset}` : named.digest)!;
 };

@@ -67,8 +67,7 @@ async function measured(
   samples: readonly Feeds[],
 ): Promise<ReadonlyMap<string, { readonly min: number[]; readonly max: number[] }>> {
   const copy = cloneGraph(graph);
-  copy.outputs.length = 0;
-  for (const n of names) copy.addOutput(valueNamed(copy, n));
+  copy.setOutputs(names.map((n) => valueNamed(copy, n)));
   const ranges = new Map(names.map((n) => [n, { min: [] as number[], max: [] as number[] }]));
   for (const sample of samples) {
     const out = await runOnce(executor, copy, sample);

@@ -301,7 +301,7 @@ describe('MatMulNBits', () => {
     });
     const one = graph.addConstant('one', dense([1], [5]));
     const y = graph.outputs[0]!;
-    graph.outputs[0] = graph.append(new Node({ op: 'Add', inputs: [y, one], results: [{ name: 'sum', type: y.type }] })).output;
+    graph.setOutputs([graph.append(new Node({ op: 'Add', inputs: [y, one], results: [{ name: 'sum', type: y.type }] })).output]);
     const { before, after, lowered } = await both(graph, 'ort-cpu', feeds(16));
     expect(opsOf(lowered)).toEqual(['com.microsoft.MatMulNBits', 'Add']);
     expect(largestDifference(before, after)).toBeLessThan(1e-5);

@@ -1,15 +1,14 @@
-import type { Graph, Value } from '../../../ir/graph.ts';
+import type { Value } from '../../../ir/graph.ts';
+import { nodesInBodies } from '../../../ir/walk.ts';
 import type { Halving } from './halving.ts';
 
 /** Graphs inside the graph read f32 from around them, as they were written for. */
-export function giveBack(halving: Halving, body: Graph): void {
+export function giveBack(halving: Halving): void {
   const wide = (v: Value): Value => (isHalved(halving, v) ? halving.twins.as(v, 'f32') : v);
-  for (const node of body.nodes) {
+  for (const node of [...halving.graph.nodes].flatMap((n) => [...nodesInBodies(n)]))
     node.operands.forEach(({ value }, i) => {
-      if (value && wide(value) !== value) body.setInput(node, i, wide(value));
+      if (value && wide(value) !== value) halving.graph.setInput(node, i, wide(value));
     });
-    for (const inner of node.bodies) giveBack(halving, inner);
-  }
 }
 
 /** Whether a value became f16. Only those of the outer graph did. */

@@ -89,7 +89,7 @@ interface Result {
 
 function settleResult(halving: Halving, value: Value, { dtype, standing }: Result): void {
   if (!floatOf(value.type)) return;
-  value.type = tensorType(dtype, value.type!.shape);
+  halving.graph.setType(value, tensorType(dtype, value.type!.shape));
   halving.settle(value, standing);
 }
 

@@ -24,7 +24,7 @@ export function toHalf(graph: Graph, outputs: readonly (TensorType | null)[]): r
     if (node.bodies.length > 0) found.push(bodiesStay(node));
     convertNode(halving, node);
   }
-  for (const node of graph.nodes) for (const body of node.bodies) giveBack(halving, body);
+  giveBack(halving);
   wanted.forEach((type, i) => keepOutput(halving, i, type));
   eraseDead(graph);
   halving.twins.tidy();
@@ -43,6 +43,6 @@ function keepOutput({ graph, twins }: Halving, index: number, type: TensorType |
   const dtype = floatOf(type);
   if (dtype === null || floatOf(value.type) === null || value.type!.dtype === dtype) return;
   const shown = twins.as(value, dtype);
-  shown.type = tensorType(dtype, type!.shape);
+  graph.setType(shown, tensorType(dtype, type!.shape));
   graph.replaceOutput(value, shown);
 }

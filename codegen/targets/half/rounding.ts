@@ -1,7 +1,7 @@
 import { int } from '../../../ir/attributes.ts';
+import { Builder } from '../../../ir/builder.ts';
 import { cloneGraph } from '../../../ir/clone.ts';
-import { Node, type Graph, type Value } from '../../../ir/graph.ts';
-import { scalar } from '../../../ir/tensor.ts';
+import type { Graph, Value } from '../../../ir/graph.ts';
 import { tensorType } from '../../../ir/types.ts';
 
 /**
@@ -23,18 +23,12 @@ const below = 2 ** -125;
 
 function roundBehind(graph: Graph, value: Value): void {
   const shape = value.type!.shape;
-  let last = value.producer!;
+  const build = Builder.behind(graph, value);
   const then = (op: string, inputs: readonly (Value | number)[], dtype: 'f32' | 'f16' = 'f32'): Value => {
-    const operands = inputs.map((x) => (typeof x === 'number' ? graph.addConstant(graph.freshName('rounding'), scalar(x)) : x));
+    const operands = inputs.map((x) => (typeof x === 'number' ? build.scalar('rounding', x) : x));
     const attributes = op === 'Cast' ? { to: int(dtype === 'f32' ? 1 : 10) } : {};
-    const made = new Node({
-      op,
-      inputs: operands,
-      attributes,
-      results: [{ name: graph.freshName(`${value.name}.rounded`), type: tensorType(op === 'IsInf' ? 'bool' : dtype, shape) }],
-    });
-    last = graph.insertAfter(last, made);
-    return made.output;
+    const type = tensorType(op === 'IsInf' ? 'bool' : dtype, shape);
+    return build.value(op, operands, attributes, type, `${value.name}.rounded`);
   };
   const readers = [...value.uses];
   const x = then('Cast', [value]);

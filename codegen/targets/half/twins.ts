@@ -1,5 +1,6 @@
 import { int } from '../../../ir/attributes.ts';
-import { Node, type Graph, type Value } from '../../../ir/graph.ts';
+import { Builder } from '../../../ir/builder.ts';
+import type { Graph, Node, Value } from '../../../ir/graph.ts';
 import { encodeFloats, floats, lazy, scalar, type Tensor } from '../../../ir/tensor.ts';
 import { tensorType } from '../../../ir/types.ts';
 import { largestHalf, type Standing } from './standing.ts';
@@ -43,9 +44,8 @@ export class Twins {
   }
 
   #copy(node: Node, dtype: Float): void {
-    const made = new Node({
+    const made = Builder.behind(this.#graph, node.output).insert({
       op: node.op,
-      loc: node.loc,
       inputs: node.operands.map(({ value }) => value && (this.#standing(value) ? this.as(value, dtype) : value)),
       attributes: Object.fromEntries(node.attributes),
       results: node.outputs.map((o) => ({
@@ -53,7 +53,6 @@ export class Twins {
         type: o.type && this.#standing(o) ? tensorType(dtype, o.type.shape) : o.type,
       })),
     });
-    this.#graph.insertAfter(node, made);
     node.outputs.forEach((o, i) => this.set(o, made.outputs[i]!));
   }
 
@@ -69,14 +68,9 @@ export class Twins {
 
   /** A node that reads `x`, behind it; named after `v`. */
   #behind(v: Value, x: Value, op: 'Cast' | 'Clip', more: readonly Value[], dtype: Float, suffix: string): Value {
-    const made = new Node({
-      op,
-      ...(x.producer ? { loc: x.producer.loc } : {}),
-      inputs: [x, ...more],
-      attributes: op === 'Cast' ? { to: int(codes[dtype]) } : {},
-      results: [{ name: this.#graph.freshName(`${v.name}.${suffix}`), type: tensorType(dtype, v.type?.shape ?? null) }],
-    });
-    return (x.producer ? this.#graph.insertAfter(x.producer, made) : this.#graph.prepend(made)).output;
+    const attributes = op === 'Cast' ? { to: int(codes[dtype]) } : {};
+    const type = tensorType(dtype, v.type?.shape ?? null);
+    return Builder.behind(this.#graph, x, v.name).value(op, [x, ...more], attributes, type, suffix);
   }
 
   #fresh(v: Value, dtype: Float): string {

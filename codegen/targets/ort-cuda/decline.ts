@@ -1,8 +1,8 @@
-import { Node, type Graph, type Use } from '../../../ir/graph.ts';
+import type { Graph, Use } from '../../../ir/graph.ts';
 import { isOutput } from '../../../ir/pattern.ts';
 import { quantizedWeight } from '../quantized.ts';
 import type { Lowered } from '../target.ts';
-import { eachNode, eraseSites, nameOf } from '../walk.ts';
+import { forEachOf, eraseSites, nameOf } from '../walk.ts';
 import { integerRefusal } from './integers.ts';
 import { quantizerOf, quantizers } from './quantizer.ts';
 
@@ -10,7 +10,7 @@ import { quantizerOf, quantizers } from './quantizer.ts';
 export function declineQuantizers(graph: Graph): readonly Lowered[] {
   const report: Lowered[] = [];
   eraseSites(graph);
-  eachNode(graph, quantizers, (node) => {
+  forEachOf(graph, quantizers, (node) => {
     if (!quantizerOf(node.output)) return;
     for (const use of [...node.output.uses]) {
       const why = refusal(use);
@@ -18,7 +18,8 @@ export function declineQuantizers(graph: Graph): readonly Lowered[] {
       report.push(...told(use, why));
       graph.setInput(use.node, use.index, node.input(0));
     }
-    if (isOutput(node.output)) replaceOutput(graph, node);
+    // The caller reads the value itself; products may still read codes.
+    if (isOutput(node.output)) graph.replaceOutput(node.output, node.input(0)!);
   });
   return report;
 }
@@ -37,11 +38,4 @@ function told({ node, index }: Use, why: string): readonly Lowered[] {
   if (node.op === 'Attention' && index < operands.length)
     return [{ kind: 'attention', name: nameOf(node), left: `its ${operands[index]} stays in float: ${why}` }];
   return /^(Add|qc\.(Encode|Decode))$/.test(node.op) ? [...node.output.uses].flatMap((use) => told(use, why)) : [];
-}
-
-/** The caller reads the value itself, under the name that it knows; products may still read codes. */
-function replaceOutput(graph: Graph, node: Node): void {
-  const { name, type } = node.output;
-  const results = [{ name: graph.freshName(name), type }];
-  graph.replaceOutput(node.output, graph.insertAfter(node, new Node({ op: 'Identity', inputs: [node.input(0)], results })).output);
 }

@@ -1,11 +1,11 @@
 import { int } from '../../../ir/attributes.ts';
+import { Builder } from '../../../ir/builder.ts';
 import type { Graph, Node, Value } from '../../../ir/graph.ts';
 import { FakeQuantize } from '../../../ir/ops/qc.ts';
 import { viewAs } from '../../../ir/ops/view.ts';
 import { encodeFloats, floats, inMemory, lazy, scalar } from '../../../ir/tensor.ts';
 import { tensorType } from '../../../ir/types.ts';
 import { addBias } from '../../../ir/weights.ts';
-import { Emit } from '../emit.ts';
 import { smallestHalf } from '../half/standing.ts';
 import { offsetProduct, type QuantizedWeight } from '../quantized.ts';
 import { quantizerOf } from './quantizer.ts';
@@ -48,12 +48,12 @@ export function lowerToIntegers(graph: Graph, node: Node, w: QuantizedWeight, co
   const fake = new FakeQuantize(quantizerOf(node.input(0))!);
   const scale = halfScale(fake);
   const zero = floats(fake.zero.constant!)[0]!;
-  const emit = new Emit(graph, node);
+  const build = Builder.before(node, node.output.name);
   const shape = node.output.type?.shape ?? null;
-  const sums = emit.node('MatMulInteger', [codesOf(graph, fake, codes), emit.constant('codes', w.codes)], {}, tensorType('i32', shape));
-  const wide = emit.node('Cast', [sums], { to: int(1) }, tensorType('f32', shape));
+  const sums = build.value('MatMulInteger', [codesOf(fake, codes), build.constant('codes', w.codes)], {}, tensorType('i32', shape));
+  const wide = build.value('Cast', [sums], { to: int(1) }, tensorType('f32', shape));
   const steps = lazy('f32', [w.columns], () => floats(w.scale).map((s) => s * scale));
-  const y = emit.node('Mul', [wide, emit.constant('scale', steps)], {}, tensorType('f32', shape));
+  const y = build.value('Mul', [wide, build.constant('scale', steps)], {}, tensorType('f32', shape));
   graph.replace(node.output, y);
   graph.erase(node);
   if (zero !== 0) addBias(y, offsetProduct(new Float32Array(w.rows).fill(-zero * scale), w), `${y.name}.offset`);
@@ -63,14 +63,14 @@ export function lowerToIntegers(graph: Graph, node: Node, w: QuantizedWeight, co
 /** The scale as f16 has it: the one that QuantizeLinear divides by. */
 const halfScale = ({ scale }: FakeQuantize): number => floats(inMemory('f16', [1], encodeFloats('f16', floats(scale.constant!))))[0]!;
 
-function codesOf(graph: Graph, fake: FakeQuantize, codes: Codes): Value {
+function codesOf(fake: FakeQuantize, codes: Codes): Value {
   const known = codes.get(fake.node);
   if (known) return known;
-  const emit = new Emit(graph, fake.node);
+  const build = Builder.before(fake.node, fake.node.output.name);
   const zero = Int8Array.from(floats(fake.zero.constant!));
-  const made = emit.node(
+  const made = build.value(
     'QuantizeLinear',
-    [fake.x, emit.constant('scale', scalar(halfScale(fake))), emit.constant('zero_point', inMemory('i8', [], zero))],
+    [fake.x, build.constant('scale', scalar(halfScale(fake))), build.constant('zero_point', inMemory('i8', [], zero))],
     {},
     tensorType('i8', fake.x.type?.shape ?? null),
   );

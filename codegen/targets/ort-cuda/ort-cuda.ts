@@ -2,7 +2,7 @@ import type { Graph, Node } from '../../../ir/graph.ts';
 import { inBlocks, lowerToNbits, weightRefusal } from '../nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
 import type { Lowered, Target } from '../target.ts';
-import { eachNode, nameOf } from '../walk.ts';
+import { forEachOf, nameOf } from '../walk.ts';
 import { declineQuantizers } from './decline.ts';
 import { lowerToIntegers, type Codes } from './integers.ts';
 import { quantizerOf } from './quantizer.ts';
@@ -22,7 +22,7 @@ export const ortCuda: Target = {
   lower(graph) {
     const report: Lowered[] = [];
     const codes: Codes = new Map();
-    eachNode(graph, ['MatMul'], (node) => {
+    forEachOf(graph, ['MatMul'], (node) => {
       const weight = quantizedWeight(node.input(1));
       if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight, codes) });
     });

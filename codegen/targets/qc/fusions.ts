@@ -1,4 +1,5 @@
 import { float, type Attributes } from '../../../ir/attributes.ts';
+import { Builder } from '../../../ir/builder.ts';
 import { permAt } from '../../../ir/channel.ts';
 import { isChannelVector } from '../../../ir/constants.ts';
 import type { Graph, Node, Value } from '../../../ir/graph.ts';
@@ -51,7 +52,7 @@ export function fuseNorm(graph: Graph, quantize: Node): Lowered | null {
       zero: quantize.input(2),
       gamma: norm.gamma,
       ...(norm.rms ? {} : { beta: norm.beta }),
-      order: reorder ? orderOf(graph, norm.node, reorder) : null,
+      order: reorder ? orderOf(norm.node, reorder) : null,
       residual: add?.b,
     },
     results: {
@@ -119,9 +120,9 @@ function residualOf(x: Value): Add | null {
   return add && add.a !== add.b && !add.a.constant && !add.b.constant && sameShape(add.a, add.b) && sameShape(add.a, x) ? add : null;
 }
 
-const orderOf = (graph: Graph, norm: Node, { transform }: Encode): Value =>
-  graph.addConstant(
-    graph.freshName(`${norm.output.name}.order`),
+const orderOf = (norm: Node, { transform }: Encode): Value =>
+  Builder.before(norm, norm.output.name).constant(
+    'order',
     inMemory(
       'i32',
       [transform.size],

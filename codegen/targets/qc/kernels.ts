@@ -1,13 +1,14 @@
 import { int } from '../../../ir/attributes.ts';
+import { Builder } from '../../../ir/builder.ts';
 import type { Graph, Node } from '../../../ir/graph.ts';
+import { Cast } from '../../../ir/ops/generated.ts';
 import { FakeQuantize } from '../../../ir/ops/qc.ts';
-import { createNode } from '../../../ir/ops/view.ts';
 import { isOutput } from '../../../ir/pattern.ts';
 import { tensorType } from '../../../ir/types.ts';
 import { emitKernel } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
 import type { Lowered } from '../target.ts';
-import { eachNode, eraseSites, nameOf } from '../walk.ts';
+import { forEachOf, eraseSites, nameOf } from '../walk.ts';
 import { fuseNorm, fuseProduct } from './fusions.ts';
 import { lowerProduct, type Codes } from './products.ts';
 
@@ -19,13 +20,13 @@ export function lowerToKernels(graph: Graph): readonly Lowered[] {
   const report: Lowered[] = [];
   const codes: Codes = new Map();
   eraseSites(graph);
-  eachNode(graph, ['MatMul'], (node) => {
+  forEachOf(graph, ['MatMul'], (node) => {
     const name = nameOf(node);
     const what = lowerProduct(graph, node, codes);
     if (what) report.push({ kind: 'linear', name, ...what });
   });
   for (const [fake, quantize] of codes) dropQuantizer(graph, fake, quantize);
-  eachNode(graph, ['qc.QuantizeClusters'], (node) => {
+  forEachOf(graph, ['qc.QuantizeClusters'], (node) => {
     if (fuseProduct(graph, node)) return;
     const done = fuseNorm(graph, node);
     if (done) report.push(done);
@@ -48,7 +49,8 @@ function dropQuantizer(graph: Graph, quantizer: Node, made: Node): void {
     });
     const half = type?.dtype === 'f16';
     const value = half
-      ? createNode({ graph, before: quantizer }, 'Cast', [dequantize.output], { attributes: { to: int(10) }, type }).output
+      ? Builder.before(quantizer).make(Cast, { input: dequantize.output }, { attributes: { to: int(10) }, like: dequantize.output, type })
+          .output
       : dequantize.output;
     graph.replace(output, value);
   }

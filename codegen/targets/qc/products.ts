@@ -1,8 +1,9 @@
 import { int, ints, string } from '../../../ir/attributes.ts';
+import { Builder } from '../../../ir/builder.ts';
 import type { Graph, Node, Value } from '../../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize } from '../../../ir/ops/qc.ts';
 import { viewAs } from '../../../ir/ops/view.ts';
-import { encodeFloats, floats, inMemory, lazy } from '../../../ir/tensor.ts';
+import { encodeFloats, floats, inMemory, lazy, type Tensor } from '../../../ir/tensor.ts';
 import { tensorType, type Dim, type TensorType } from '../../../ir/types.ts';
 import { emitKernel, resultOf } from '../../kernels/emit-kernel.ts';
 import { bytesOf, packedShape, packWeight, storedBits, type StoredBits } from '../../kernels/packing.ts';
@@ -48,7 +49,7 @@ function lowerStatic(graph: Graph, node: Node, w: QuantizedWeight, fake: FakeQua
     scale: a.scale,
     operands: {
       codes: resultOf(quantized, 'codes'),
-      offset: a.zero.every((z) => z === 0) ? null : constant(graph, node, 'offset', offsetProduct(perChannel, w)),
+      offset: a.zero.every((z) => z === 0) ? null : constant(node, 'offset', offsetProduct(perChannel, w)),
     },
   });
   return { done: `integers: ${a.bits}-bit input in ${count(a.sizes, 'cluster')}, ${describe(w)}` };
@@ -67,9 +68,7 @@ function lowerDynamic(graph: Graph, node: Node, w: QuantizedWeight, dynamic: Dyn
     operands: {
       codes: resultOf(quantized, 'codes'),
       token_scale: resultOf(quantized, 'scale'),
-      ...(dynamic.symmetric
-        ? {}
-        : { token_zero: resultOf(quantized, 'zero'), offset: constant(graph, node, 'offset', offsetProduct(ones, w)) }),
+      ...(dynamic.symmetric ? {} : { token_zero: resultOf(quantized, 'zero'), offset: constant(node, 'offset', offsetProduct(ones, w)) }),
     },
   });
   return { done: `integers: ${bits}-bit input, per token, ${describe(w)}` };
@@ -81,7 +80,7 @@ function lowerWeightOnly(graph: Graph, node: Node, w: QuantizedWeight): Outcome 
   const bias = biasOf(node, w.columns);
   const last = bias?.node ?? node;
   const made = emitKernel(graph, last, bits === 4 ? 'Int4MatMul' : 'Int3MatMul', {
-    operands: { x: node.input(0), ...weightOperands(graph, node, w, bits), scale: constant(graph, node, 'scale', w.scale), bias: bias?.b },
+    operands: { x: node.input(0), ...weightOperands(node, w, bits), scale: constant(node, 'scale', w.scale), bias: bias?.b },
     results: { y: last.output.type },
     attributes: { groups: ints(w.sizes) },
     stem: last.output.name,
@@ -113,12 +112,11 @@ function emitClusterMatMul(graph: Graph, node: Node, w: QuantizedWeight, { parts
   const made = emitKernel(graph, last, 'ClusterMatMul', {
     operands: {
       ...operands,
-      ...weightOperands(graph, node, w, wBits, parts),
-      scale: constant(graph, node, 'scale', scales),
+      ...weightOperands(node, w, wBits, parts),
+      scale: constant(node, 'scale', scales),
       bias:
         tail.bias ??
         constant(
-          graph,
           node,
           'bias',
           lazy(type.dtype, [w.columns], () => encodeFloats(type.dtype, new Float32Array(w.columns))),
@@ -137,7 +135,6 @@ const resultType = (x: TensorType, columns: number): TensorType | null =>
 
 /** Packed codes, and zero points unless all are zero, for each segment. */
 function weightOperands(
-  graph: Graph,
   node: Node,
   w: QuantizedWeight,
   bits: StoredBits,
@@ -153,12 +150,11 @@ function weightOperands(
   });
   return {
     weight: constant(
-      graph,
       node,
       'weight',
       lazy('u8', packedShape(w.rows, w.columns, bits), () => packWeight(w.codes.bytes(), w.rows, w.columns, bits)),
     ),
-    zero: floats(w.zero).every((z) => z === 0) ? null : constant(graph, node, 'zero', zeros),
+    zero: floats(w.zero).every((z) => z === 0) ? null : constant(node, 'zero', zeros),
   };
 }
 
@@ -169,8 +165,8 @@ function codesOf(graph: Graph, fake: FakeQuantize, a: ActivationClusters, codes:
   const made = emitKernel(graph, fake.node, 'QuantizeClusters', {
     operands: {
       x: fake.x,
-      scale: constant(graph, fake.node, 'scale', inMemory('f32', [a.scale.length], a.scale)),
-      zero: constant(graph, fake.node, 'zero', inMemory('f32', [a.zero.length], a.zero)),
+      scale: constant(fake.node, 'scale', inMemory('f32', [a.scale.length], a.scale)),
+      zero: constant(fake.node, 'zero', inMemory('f32', [a.zero.length], a.zero)),
     },
     results: {
       codes: codesType(
@@ -218,8 +214,7 @@ function replaceTail(graph: Graph, nodes: readonly Node[], value: Value): void {
   for (const node of nodes.toReversed()) graph.erase(node);
 }
 
-const constant = (graph: Graph, at: Node, suffix: string, tensor: Parameters<Graph['addConstant']>[1]): Value =>
-  graph.addConstant(graph.freshName(`${at.output.name}.${suffix}`), tensor);
+const constant = (at: Node, label: string, tensor: Tensor): Value => Builder.before(at, at.output.name).constant(label, tensor);
 
 const count = (list: readonly unknown[], what: string): string => `${list.length} ${what}${list.length === 1 ? '' : 's'}`;
 
