@@ -22,7 +22,8 @@ export function partOf(graph: Graph, wanted: readonly Value[], known: ReadonlySe
   }
   const nodes = [...graph.nodes].filter((n) => inside.has(n));
   const reads = [...nodes.flatMap(readsOf), ...wanted];
-  const inputs = new Set(reads.filter((v) => v.constant === null && isGiven(v)));
+  // A node may give a known value beside one that is wanted.
+  const inputs = new Set(reads.filter((v) => v.constant === null && isGiven(v) && !inside.has(v.producer!)));
   return { nodes, inputs: [...inputs], outputs: wanted, signature: `${signatureOf(nodes)} -> ${wanted.map(textOf).join()}` };
 }
 
