@@ -22,7 +22,7 @@ export { definePass, type Contract, type Pass, type PassContext, type PassSpec, 
 export { formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
 export { headInFloat } from './mark-sites/products.ts';
 export { linearsOf, nameOf, type Linear } from './linears.ts';
-export { schemeNamed, schemes, type ActivationScheme, type Scheme, type WeightScheme } from './schemes.ts';
+export { schemeNamed, schemes } from './schemes.ts';
 
 /** Every pass that comes with `qc`, in the order in which a compile usually runs them. */
 export const passes: readonly Pass[] = [

@@ -1,5 +1,6 @@
 import type { Target } from '../codegen/index.ts';
-import { parsePipeline, schemeNamed, type PassCall, type PassManager, type Scheme } from '../passes/index.ts';
+import type { Scheme } from '../ir/index.ts';
+import { parsePipeline, schemeNamed, type PassCall, type PassManager } from '../passes/index.ts';
 
 /** Passes that open every compile, whatever the user asks for. */
 const opening: readonly PassCall[] = [
