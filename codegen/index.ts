@@ -1,5 +1,5 @@
 /** ONNX bytes in and out, and lowering to what a runtime has. */
-import { ortCpu } from './targets/ort-cpu.ts';
+import { ortCpu } from './targets/ort-cpu/ort-cpu.ts';
 import { ortCuda } from './targets/ort-cuda/ort-cuda.ts';
 import { qcCpu } from './targets/qc/qc-cpu.ts';
 import { qcCuda } from './targets/qc/qc-cuda.ts';

@@ -9,3 +9,16 @@ export interface Layout {
   /** Whether the scales of a column of a weight are whole multiples of one, so that 8-bit integers carry the whole column. */
   readonly multiples: boolean;
 }
+
+/** What passes do to the channels of sites, as far as it decides which layout serves: sort them into clusters, or make their ranges equal. */
+export type SiteTrait = 'clustered' | 'equalized';
+
+/** What a target wants of the passes of a compile, each part where a pass has the option of that name. What is missing is left to them. */
+export interface TargetLayout extends Partial<Layout> {
+  /** Clusters end at multiples of this many channels. */
+  readonly align?: number;
+  /** Whether zero points may lie outside the codes (free), or are moved into weights and biases (fit). */
+  readonly zeros?: 'fit' | 'free';
+  /** Why an order of channels gains nothing with these scales, as in `one scale for each input`; missing where it does. */
+  readonly unordered?: string;
+}

@@ -48,6 +48,7 @@ export const osPlus = definePass({
   },
   needs: ['calibrated', 'folded'],
   breaks: ['folded'],
+  traits: ['equalized'],
   async run(graph, ctx, settings) {
     inferTypes(graph);
     const targets = sites(graph).flatMap((site) => target(graph, site, settings, ctx) ?? []);

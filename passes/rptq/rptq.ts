@@ -41,6 +41,7 @@ export const rptq = definePass({
   },
   needs: ['calibrated', 'folded'],
   breaks: ['folded'],
+  traits: ['clustered'],
   run(graph, ctx, settings) {
     const joints = jointSites(sites(graph));
     for (const [done, joint] of joints.entries()) {
