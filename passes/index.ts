@@ -15,12 +15,11 @@ import { rptq } from './rptq/rptq.ts';
 export { collect } from './calibrate/calibrate.ts';
 export { ContractCheck, exactTolerance, largestDifference, runOnce } from './infra/contract.ts';
 export type { Executor, Feeds, HostTensor, Program, Spool } from './infra/executor.ts';
-export { Ledger, notCovered, type Candidate, type LedgerEntry } from './infra/ledger.ts';
+export { Ledger, type Candidate, type LedgerEntry } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
 export { definePass, type Contract, type Pass, type PassContext, type PassSpec, type Services } from './infra/pass.ts';
 export { formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
-export { headInFloat } from './mark-sites/products.ts';
 export { linearsOf, nameOf, type Linear } from './linears.ts';
 export { schemeNamed, schemes } from './schemes.ts';
 

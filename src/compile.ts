@@ -15,10 +15,8 @@ import {
 import { cloneGraph, diagnostic, fail, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
 import {
   ContractCheck,
-  headInFloat,
   largestDifference,
   Ledger,
-  notCovered,
   PassManager,
   passes,
   runOnce,
@@ -197,8 +195,7 @@ async function lower(
 const farthest = 0.25;
 
 function refuseSkips(ledger: Ledger, diagnostics: readonly Diagnostic[]): void {
-  const expected = (why: string) => why === notCovered || why === headInFloat;
-  const skipped = ledger.entries.filter((e) => e.kind !== 'norm' && e.left.some((why) => !expected(why)));
+  const skipped = ledger.entries.filter((e) => e.kind !== 'norm' && e.left.some((why) => !ledger.isIntended(why)));
   const nothing = diagnostics.filter((d) => d.code === 'QC3303');
   if (skipped.length === 0 && nothing.length === 0) return;
   throw new QcError([

@@ -1,5 +1,5 @@
-import type { Target } from '../codegen/index.ts';
-import type { Scheme, TargetLayout } from '../ir/index.ts';
+import { targets, type Target } from '../codegen/index.ts';
+import type { Scheme, SiteTrait } from '../ir/index.ts';
 import { parsePipeline, schemeNamed, type PassCall, type PassManager } from '../passes/index.ts';
 
 /** Passes that open every compile, whatever the user asks for. */
@@ -20,13 +20,23 @@ export function effectivePipeline(manager: PassManager, asked: string, schemeNam
   const ranges = needsRanges(scheme) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
   const own = has('raise') ? calls : [...opening, ...ranges, ...calls];
   const traits = new Set(calls.flatMap((c) => manager.find(c.name).traits));
-  const complete = manager.complete(own, ['quantized'], { scheme: schemeName, ...optionsOf(target.layout(scheme, traits)) });
+  const complete = manager.complete(own, ['quantized'], { scheme: schemeName, ...layoutOptions(target, scheme, traits) });
   return complete.at(-1)?.name === 'dead-code' ? complete : [...complete, { name: 'dead-code', options: {} }];
 }
 
 /** Whether the scheme has activations with static ranges, which calibration finds. */
 const needsRanges = (scheme: Scheme): boolean => Object.values(scheme.activations).some((a) => a.range === 'static');
 
-/** A layout as options of passes, which have its names. */
-const optionsOf = (layout: TargetLayout): PassCall['options'] =>
-  Object.fromEntries(Object.entries(layout).map(([name, value]) => [name, String(value)]));
+/** How the target wants scales to lie, as options of passes, which have the names of the layout's parts. */
+function layoutOptions(target: Target, scheme: Scheme, traits: ReadonlySet<SiteTrait>): PassCall['options'] {
+  const layout = target.layout(scheme, traits);
+  const { unordered } = layout;
+  const inWords = unordered === undefined ? {} : { unordered: `${target.name} has ${unordered}${usersOfOrders(scheme, traits)}` };
+  return Object.fromEntries(Object.entries({ ...layout, ...inWords }).map(([name, value]) => [name, String(value)]));
+}
+
+/** The targets to which an order of channels is worth something, as the end of a sentence; nothing where there is none. */
+function usersOfOrders(scheme: Scheme, traits: ReadonlySet<SiteTrait>): string {
+  const users = targets.filter((t) => t.layout(scheme, traits).unordered === undefined).map((t) => t.name);
+  return users.length === 0 ? '' : `; an order serves ${users.join(', ')}`;
+}
