@@ -14,5 +14,5 @@ export { roundingHalves } from './targets/half/rounding.ts';
 export { declineFor, lowerTo, targetNamed, type Lowered, type Lowering, type Target } from './targets/target.ts';
 export type { LeftTransform } from './targets/transforms.ts';
 
-/** Every target, the default first. */
+/** Every target. */
 export const targets: readonly Target[] = [ortCpu, qcCpu, ortCuda, qcCuda, portable];

@@ -28,6 +28,7 @@ import {
   type RunReport,
 } from '../passes/index.ts';
 import { bytesOfModel, enterLowering, leftAtRunTime, nothingDone, type CompileReport } from './compile-report.ts';
+import { defaultTarget } from './default-target.ts';
 import { defaults } from './defaults.ts';
 import { digestOfFiles } from './digest.ts';
 import { openModel, syntheticFeeds } from './model.ts';
@@ -45,7 +46,7 @@ export interface CompileOptions {
   readonly passes: string;
   /** `w8a8` by default. */
   readonly scheme?: string | undefined;
-  /** `ort-cpu` by default. */
+  /** By default `qc-cpu` where its kernels are built, else `ort-cpu`. */
   readonly target?: string | undefined;
   /** Calibration data; 32 samples by default. */
   readonly data?: DataOptions | undefined;
@@ -70,7 +71,7 @@ type Settled = CompileOptions & { readonly scheme: string; readonly target: stri
 
 /** Compiles a model file: import, passes, lowering, export. Throws `QcError`; nothing is written unless all went well. */
 export async function compile(given: CompileOptions): Promise<CompileReport> {
-  const options: Settled = { ...given, scheme: given.scheme ?? defaults.scheme, target: given.target ?? defaults.target };
+  const options: Settled = { ...given, scheme: given.scheme ?? defaults.scheme, target: given.target ?? defaultTarget().name };
   const target = targetNamed(targets, options.target);
   const manager = new PassManager([...passes, ...(options.plugins ?? [])]);
   const plan = manager.plan(effectivePipeline(manager, options.passes, options.scheme, target));
