@@ -1,5 +1,5 @@
 /** ONNX bytes in and out, and lowering to what a runtime has. */
-import { ortCpu } from './targets/ort-cpu.ts';
+import { ortCpu } from './targets/ort-cpu/ort-cpu.ts';
 import { ortCuda } from './targets/ort-cuda/ort-cuda.ts';
 import { qcCpu } from './targets/qc/qc-cpu.ts';
 import { qcCuda } from './targets/qc/qc-cuda.ts';
@@ -14,5 +14,5 @@ export { roundingHalves } from './targets/half/rounding.ts';
 export { declineFor, lowerTo, targetNamed, type Lowered, type Lowering, type Target } from './targets/target.ts';
 export type { LeftTransform } from './targets/transforms.ts';
 
-/** Every target, the default first. */
+/** Every target. */
 export const targets: readonly Target[] = [ortCpu, qcCpu, ortCuda, qcCuda, portable];

@@ -2,8 +2,17 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { targets } from '../codegen/index.ts';
-import { codeEntry, codes, type CodeEntry, type DiagnosticCode, type Role } from '../ir/index.ts';
-import { passes, schemes, type ActivationScheme, type Pass, type Scheme, type WeightScheme } from '../passes/index.ts';
+import {
+  codeEntry,
+  codes,
+  type ActivationScheme,
+  type CodeEntry,
+  type DiagnosticCode,
+  type Role,
+  type Scheme,
+  type WeightScheme,
+} from '../ir/index.ts';
+import { passes, schemes, type Pass } from '../passes/index.ts';
 import { exitCodes } from '../src/cli/errors.ts';
 import { readManifest } from './operator-manifest.ts';
 import { operatorsPage } from './operators-page.ts';

@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { LeftTransform, Lowering } from '../codegen/index.ts';
-import { diagnostic, type Diagnostic, type Graph, type Node } from '../ir/index.ts';
-import { nameOf, type Ledger, type LedgerEntry, type PassCall, type RunReport, type Scheme } from '../passes/index.ts';
+import { diagnostic, type Diagnostic, type Graph, type Node, type Scheme } from '../ir/index.ts';
+import { nameOf, type Ledger, type LedgerEntry, type PassCall, type RunReport } from '../passes/index.ts';
 
 /** What a compile did: printed as a table, or as JSON. */
 export interface CompileReport {

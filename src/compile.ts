@@ -16,9 +16,7 @@ import { cloneGraph, diagnostic, fail, inferTypes, QcError, type Diagnostic, typ
 import {
   compare,
   ContractCheck,
-  headInFloat,
   Ledger,
-  notCovered,
   PassManager,
   passes,
   referenceOf,
@@ -31,6 +29,7 @@ import {
   type SweepContext,
 } from '../passes/index.ts';
 import { bytesOfModel, enterLowering, leftAtRunTime, nothingDone, type CompileReport } from './compile-report.ts';
+import { defaultTarget } from './default-target.ts';
 import { defaults } from './defaults.ts';
 import { digestOfFiles } from './digest.ts';
 import { openModel, syntheticFeeds } from './model.ts';
@@ -48,7 +47,7 @@ export interface CompileOptions {
   readonly passes: string;
   /** `w8a8` by default. */
   readonly scheme?: string | undefined;
-  /** `ort-cpu` by default. */
+  /** By default `qc-cpu` where its kernels are built, else `ort-cpu`. */
   readonly target?: string | undefined;
   /** Calibration data; 32 samples by default. */
   readonly data?: DataOptions | undefined;
@@ -73,7 +72,7 @@ type Settled = CompileOptions & { readonly scheme: string; readonly target: stri
 
 /** Compiles a model file: import, passes, lowering, export. Throws `QcError`; nothing is written unless all went well. */
 export async function compile(given: CompileOptions): Promise<CompileReport> {
-  const options: Settled = { ...given, scheme: given.scheme ?? defaults.scheme, target: given.target ?? defaults.target };
+  const options: Settled = { ...given, scheme: given.scheme ?? defaults.scheme, target: given.target ?? defaultTarget().name };
   const target = targetNamed(targets, options.target);
   const manager = new PassManager([...passes, ...(options.plugins ?? [])]);
   const plan = manager.plan(effectivePipeline(manager, options.passes, options.scheme, target));
@@ -208,8 +207,7 @@ const sweepContext = (executor: OrtExecutor, { signal }: CompileOptions): SweepC
 const farthest = 0.25;
 
 function refuseSkips(ledger: Ledger, diagnostics: readonly Diagnostic[]): void {
-  const expected = (why: string) => why === notCovered || why === headInFloat;
-  const skipped = ledger.entries.filter((e) => e.kind !== 'norm' && e.left.some((why) => !expected(why)));
+  const skipped = ledger.entries.filter((e) => e.kind !== 'norm' && e.left.some((why) => !ledger.isIntended(why)));
   const nothing = diagnostics.filter((d) => d.code === 'QC3303');
   if (skipped.length === 0 && nothing.length === 0) return;
   throw new QcError([

@@ -1,7 +1,6 @@
-/** What is taken where nothing else is said, on the command line and from code. */
-export const defaults: { readonly scheme: string; readonly target: string; readonly seq: number; readonly samples: number } = {
+/** What is taken where nothing else is said, on the command line and from code; `defaultTarget` has the target. */
+export const defaults: { readonly scheme: string; readonly seq: number; readonly samples: number } = {
   scheme: 'w8a8',
-  target: 'ort-cpu',
   /** Tokens of a window of text. */
   seq: 256,
   /** Of calibration data; an evaluation takes all that there are. */

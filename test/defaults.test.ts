@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { fixture, qc, removeTemporary } from './cli/binary.ts';
+import { fixture, qc, removeTemporary, root } from './cli/binary.ts';
+import { defaultTarget } from '../src/default-target.ts';
 import { compile, evaluate } from '../src/index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'qc-defaults-'));
@@ -16,6 +17,7 @@ const rows = Array.from({ length: 6 }, (_, i) => Array.from({ length: 12 }, (_, 
 const data = join(folder, 'data.jsonl');
 writeFileSync(data, rows.map((input_ids) => JSON.stringify({ input_ids })).join('\n'));
 const way = { model, output: join(folder, 'out.onnx'), passes: 'none' };
+const kernels = existsSync(join(root, 'kernels/build/libqc_kernels.so'));
 const tooFew = 'too few samples: 32 needed, 6 found';
 
 describe('where nothing else is said', () => {
@@ -25,8 +27,31 @@ describe('where nothing else is said', () => {
     expect(stderr).toContain(tooFew);
     const report = await compile({ ...way, data: { files: [data], samples: 6 } });
     const { stdout } = await qc(['compile', model, '-p', 'none', '--calib', data, '--samples', '6', '-o', way.output, '--json']);
-    expect(report).toMatchObject({ scheme: 'w8a8', target: 'ort-cpu' });
+    expect(report).toMatchObject({ scheme: 'w8a8', target: kernels ? 'qc-cpu' : 'ort-cpu' });
     expect(JSON.parse(stdout)).toMatchObject({ scheme: report.scheme, target: report.target, pipeline: report.pipeline });
+  }, 120_000);
+
+  test('the target is that of our kernels where they are, and else that of stock ONNX Runtime', () => {
+    const at = (wish?: string, platform = 'linux x64') => defaultTarget({ wish, platform, root: folder });
+    expect(at()).toEqual({ name: 'ort-cpu', why: 'the kernels of qc-cpu: not built' });
+    const built = join(folder, 'kernels/build');
+    mkdirSync(built, { recursive: true });
+    for (const file of ['libqc_kernels.so', 'qc_loader.node']) writeFileSync(join(built, file), '');
+    expect(at()).toEqual({ name: 'qc-cpu', why: 'its kernels are built' });
+    expect(at(join(built, 'libqc_kernels.so'))).toEqual(at());
+    expect(at('off')).toEqual({ name: 'ort-cpu', why: 'the kernels of qc-cpu: switched off by QC_KERNELS=off' });
+    expect(at(undefined, 'darwin arm64')).toEqual({ name: 'ort-cpu', why: 'the kernels of qc-cpu: there are none for darwin arm64' });
+    expect(() => at('/nowhere/lib.so')).toThrow('/nowhere/lib.so is not there');
+  });
+
+  test('a compile says on stderr which target it took and why, unless it is to be quiet', async () => {
+    // Of a command that fails at its data, since the target is said before the work begins.
+    const talk = async (env: Readonly<Record<string, string>>, ...more: string[]): Promise<string> =>
+      (await qc(['compile', model, '-p', 'none', '--calib', data, '-o', way.output, ...more], { env })).stderr;
+    const off = { QC_KERNELS: 'off' };
+    expect(await talk(off)).toMatch(/^target: ort-cpu \(the kernels of qc-cpu: switched off by QC_KERNELS=off\)$/m);
+    if (kernels) expect(await talk({})).toMatch(/^target: qc-cpu \(its kernels are built\)$/m);
+    for (const more of [['--quiet'], ['--json'], ['--target', 'ort-cpu']]) expect(await talk(off, ...more)).not.toMatch(/^target:/m);
   });
 
   test('an evaluation takes all of the data', async () => {

@@ -7,5 +7,7 @@ export const portable: Target = {
   operators: new Set(),
   floats: 'f32',
   weights: 'unsigned',
+  /** Scales lie as the scheme and the clusters say. */
+  layout: () => ({}),
   lower: () => [],
 };

@@ -1,6 +1,8 @@
 import { diagnostic, fail, QcError, type Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
+import type { SiteTrait, TargetLayout } from '../../ir/layout.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
+import type { Scheme } from '../../ir/scheme.ts';
 import { toHalf } from './half/half.ts';
 import { lowerRest } from './rest.ts';
 import type { PlainWeights } from './standard.ts';
@@ -25,6 +27,8 @@ export interface Target {
   readonly floats: 'f32' | 'f16';
   /** How it stores quantized weights that no operator of its own takes. */
   readonly weights: PlainWeights;
+  /** How scales must lie for its operators, given what the passes of the compile do to sites. */
+  readonly layout: (scheme: Scheme, traits: ReadonlySet<SiteTrait>) => TargetLayout;
   /**
    * Takes out quantizers of activations that the runtime has no operator for and is better off without. The graph after this is what the
    * lowered one must compute.

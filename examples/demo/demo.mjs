@@ -17,7 +17,7 @@ const ways = [
   ['rptq', 'w8a6', 'portable'],
   ['rptq,os+', 'w8a6', 'portable'],
   ['os+', 'w8a8', 'ort-cpu'],
-  ['rptq,os+', 'w4a8', 'ort-cpu'],
+  ['os+', 'w4a8', 'ort-cpu'],
   ['rptq,os+', 'w8a8', 'qc-cpu'],
 ];
 

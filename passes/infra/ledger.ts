@@ -17,6 +17,7 @@ export const notCovered = 'nothing to do: the scheme and the passes do not cover
 /** Every candidate of a model by name, with what passes and lowering did to it. */
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>();
+  readonly #intended = new Set<string>();
   get entries(): readonly LedgerEntry[] {
     return [...this.#entries.values()];
   }
@@ -27,12 +28,18 @@ export class Ledger {
   done(kind: Candidate, name: string, what: string): void {
     this.#change(kind, name, (e) => (e.done.includes(what) ? e : { ...e, done: [...e.done, what] }));
   }
-  left(kind: Candidate, name: string, why: string): void {
+  /** Enters why a candidate, or a part of it, was left alone; `intended` where that is what the compile was asked for. */
+  left(kind: Candidate, name: string, why: string, { intended = false }: { readonly intended?: boolean } = {}): void {
+    if (intended) this.#intended.add(why);
     this.#change(kind, name, (e) => (e.left.includes(why) ? e : { ...e, left: [...e.left, why] }));
   }
   /** Gives a reason to the entries that have none, so that none is empty. */
   settle(): void {
-    for (const e of this.entries) if (e.done.length === 0 && e.left.length === 0) this.left(e.kind, e.name, notCovered);
+    for (const e of this.entries) if (e.done.length === 0 && e.left.length === 0) this.left(e.kind, e.name, notCovered, { intended: true });
+  }
+  /** Whether a reason is one for which nothing better was asked: `--strict` lets it pass. */
+  isIntended(why: string): boolean {
+    return this.#intended.has(why);
   }
   #change(kind: Candidate, name: string, f: (e: LedgerEntry) => LedgerEntry): void {
     this.enter(kind, name);

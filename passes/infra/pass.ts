@@ -1,5 +1,6 @@
 import type { Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
+import type { SiteTrait } from '../../ir/layout.ts';
 import type { Statistics } from '../../ir/statistics.ts';
 import type { Executor, Feeds, Spool } from './executor.ts';
 import type { Ledger } from './ledger.ts';
@@ -43,6 +44,8 @@ export interface PassSpec<S extends Options> {
   readonly needs?: readonly string[];
   readonly gives?: readonly string[];
   readonly breaks?: readonly string[];
+  /** What it does to the channels of sites; targets choose their layout by it. */
+  readonly traits?: readonly SiteTrait[];
   readonly run: (graph: Graph, ctx: PassContext, options: OptionValues<S>) => void | Promise<void>;
 }
 
@@ -55,6 +58,7 @@ export interface Pass {
   readonly needs: readonly string[];
   readonly gives: readonly string[];
   readonly breaks: readonly string[];
+  readonly traits: readonly SiteTrait[];
   readonly run: (graph: Graph, ctx: PassContext, options: never) => void | Promise<void>;
 }
 
@@ -64,5 +68,6 @@ export const definePass = <const S extends Options = Record<never, never>>(spec:
   needs: [],
   gives: [],
   breaks: [],
+  traits: [],
   ...spec,
 });

@@ -56,7 +56,7 @@ function enterCandidates(graph: Graph, ctx: PassContext): void {
 
 function enterLinear(node: Node, ctx: PassContext): void {
   const why = productLeft(node);
-  if (why !== null) ctx.ledger.left('linear', nameOf(node), why);
+  if (why !== null) ctx.ledger.left('linear', nameOf(node), why, { intended: why === headInFloat });
   else if (weightOf(node)) ctx.ledger.enter('linear', nameOf(node));
 }
 
@@ -74,7 +74,7 @@ function enterBodies(holder: Node, ctx: PassContext): void {
 
 function leaveHead(graph: Graph, linear: Linear, ctx: PassContext): boolean {
   const head = isHead(graph, linear);
-  if (head) ctx.ledger.left('linear', nameOf(linear.node), headInFloat);
+  if (head) ctx.ledger.left('linear', nameOf(linear.node), headInFloat, { intended: true });
   return head;
 }
 

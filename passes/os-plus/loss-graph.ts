@@ -9,7 +9,7 @@ import { readsOf } from '../../ir/slice.ts';
 import { tensorType } from '../../ir/types.ts';
 import { shiftProduct } from '../../ir/weights.ts';
 import { attentionFed, linearsOf, type Linear } from '../linears.ts';
-import type { ActivationScheme, WeightScheme } from '../schemes.ts';
+import type { ActivationScheme, WeightScheme } from '../../ir/scheme.ts';
 
 /** What the loss of a site is measured on: its linears, what follows them, and the values that are compared. */
 export interface LossRegion {

@@ -36,6 +36,7 @@ export const osPlus = definePass({
   },
   needs: ['calibrated', 'folded'],
   breaks: ['folded'],
+  traits: ['equalized'],
   async run(graph, ctx, settings) {
     inferTypes(graph);
     const targets = targetsOf(graph, settings.shift, ctx);

@@ -2,7 +2,7 @@ import { groupIndex, parametersFor, type QuantParameters } from '../../ir/quant.
 import type { ChannelRange } from '../../ir/statistics.ts';
 import type { Feeds, HostTensor, Program } from '../infra/executor.ts';
 import { groupRanges } from '../quantize/layout.ts';
-import type { ActivationScheme } from '../schemes.ts';
+import type { ActivationScheme } from '../../ir/scheme.ts';
 import { coarse, fine } from './candidates.ts';
 import { names } from './loss-graph.ts';
 

@@ -1,11 +1,13 @@
 import { standardize } from '../../ir/channel.ts';
 import type { Graph } from '../../ir/graph.ts';
+import type { Layout } from '../../ir/layout.ts';
 import type { Site } from '../../ir/ops/qc.ts';
+import type { Scheme } from '../../ir/scheme.ts';
 import { moved } from '../../ir/statistics.ts';
 import type { Feeds } from '../infra/executor.ts';
 import type { PassContext } from '../infra/pass.ts';
-import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange, type Layout } from '../quantize/layout.ts';
-import { schemeNamed, type Scheme } from '../schemes.ts';
+import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange } from '../quantize/layout.ts';
+import { schemeNamed } from '../schemes.ts';
 import { centred, thresholds, widths } from './candidates.ts';
 import type { Captured } from './capture.ts';
 import { lossGraph, names, type LossActivation } from './loss-graph.ts';

@@ -1,16 +1,9 @@
+import type { Layout } from '../../ir/layout.ts';
 import type { Site } from '../../ir/ops/qc.ts';
 import type { Grid } from '../../ir/quant.ts';
+import type { ActivationScheme } from '../../ir/scheme.ts';
 import type { ChannelRange, Statistics } from '../../ir/statistics.ts';
 import { choice, flag, int } from '../infra/options.ts';
-import type { ActivationScheme } from '../schemes.ts';
-
-/** How scales are laid over weights and activations where the scheme leaves it open: what a target has operators for. */
-export interface Layout {
-  readonly weights: 'auto' | 'channel' | 'block';
-  readonly activations: 'auto' | 'tensor' | 'block';
-  readonly block: number;
-  readonly multiples: boolean;
-}
 
 /** The options of a `Layout`, the same for every pass that quantizes. */
 export const layoutOptions = {

@@ -3,9 +3,11 @@ import { Builder } from '../../ir/builder.ts';
 import { translation } from '../../ir/channel.ts';
 import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
+import type { Layout } from '../../ir/layout.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
+import type { ActivationScheme, Scheme, WeightScheme } from '../../ir/scheme.ts';
 import { changeBasis, channelsAt, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { floats, lazy } from '../../ir/tensor.ts';
@@ -13,18 +15,8 @@ import { fold } from '../fold-channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
-import { schemeNamed, type ActivationScheme, type Scheme, type WeightScheme } from '../schemes.ts';
-import {
-  channelGroups,
-  clusterGrid,
-  groupRanges,
-  layoutOptions,
-  rowGroups,
-  runTimeBlock,
-  usualRange,
-  usualRangeName,
-  type Layout,
-} from './layout.ts';
+import { schemeNamed } from '../schemes.ts';
+import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock, usualRange, usualRangeName } from './layout.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {

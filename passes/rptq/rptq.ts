@@ -7,7 +7,8 @@ import { changeBasis, setGroups, sites, statisticsAt } from '../../ir/site.ts';
 import type { ChannelRange } from '../../ir/statistics.ts';
 import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../fold-channels/freedom-at.ts';
 import { headsOf } from '../fold-channels/heads.ts';
-import { int } from '../infra/options.ts';
+import type { Candidate } from '../infra/ledger.ts';
+import { int, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, attentionResult, nameOf, weightOf } from '../linears.ts';
 import { clusterWithin, rangeFeatures } from './cluster.ts';
@@ -20,6 +21,7 @@ interface Settings {
   readonly r5: number;
   readonly align: number;
   readonly seed: number;
+  readonly unordered: string;
 }
 
 /**
@@ -38,10 +40,13 @@ export const rptq = definePass({
     r5: int("clusters of the MLP's inner activation", 32, 1),
     align: int('make cluster boundaries multiples of this', 1, 1),
     seed: int('seed of k-means', 0, 0),
+    unordered: text('why the target has no use for an order; given, every site stays as it is', ''),
   },
   needs: ['calibrated', 'folded'],
   breaks: ['folded'],
+  traits: ['clustered'],
   run(graph, ctx, settings) {
+    if (settings.unordered !== '') return leaveAll(graph, settings.unordered, ctx);
     const joints = jointSites(sites(graph));
     for (const [done, joint] of joints.entries()) {
       reorder(graph, joint, settings, ctx);
@@ -49,6 +54,16 @@ export const rptq = definePass({
     }
   },
 });
+
+/** Enters why no site is reordered, for every linear and every attention that reads one. */
+function leaveAll(graph: Graph, why: string, ctx: PassContext): void {
+  const left = (kind: Candidate, node: Node) => ctx.ledger.left(kind, nameOf(node), `not reordered: ${why}`, { intended: true });
+  for (const site of sites(graph)) {
+    for (const { node } of readersOf(site)) if (weightOf(node)) left('linear', node);
+    const attention = attentionFed(site.y);
+    if (attention) left('attention', attention);
+  }
+}
 
 /** Sites that must share one order: query with key (R2), value with the attention's result (R3); all others stand alone. */
 type Joint = readonly [Site, ...Site[]];

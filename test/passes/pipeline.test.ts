@@ -86,9 +86,12 @@ describe('options', () => {
     ['mark-sites{head=maybe}', 'error QC2003: mark-sites{head=maybe}: expected true or false'],
     ['quantize{range=average}', 'error QC2003: quantize{range=average}: expected one of auto, minmax, ema, token'],
     ['quantize{range=mimax}', "error QC2003: quantize{range=mimax}: expected one of auto, minmax, ema, token; did you mean 'minmax'?"],
-    ['rptq{sed=1}', "error QC2002: pass rptq has no option 'sed'; it takes r1, r2, r3, r4, r5, align, seed; did you mean 'seed'?"],
+    [
+      'rptq{sed=1}',
+      "error QC2002: pass rptq has no option 'sed'; it takes r1, r2, r3, r4, r5, align, seed, unordered; did you mean 'seed'?",
+    ],
     ['dead-code{all}', "error QC2002: pass dead-code has no option 'all'; it takes none"],
-    ['rptq{constructor=1}', "error QC2002: pass rptq has no option 'constructor'; it takes r1, r2, r3, r4, r5, align, seed"],
+    ['rptq{constructor=1}', "error QC2002: pass rptq has no option 'constructor'; it takes r1, r2, r3, r4, r5, align, seed, unordered"],
     ['rptqq', "error QC2004: no pass 'rptqq'; did you mean 'rptq'?\n  hint: known passes: "],
     ['smoothquant', "error QC2004: no pass 'smoothquant'\n  hint: known passes: raise, "],
   ])('%s', (pipeline, message) =>

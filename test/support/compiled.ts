@@ -63,9 +63,10 @@ export async function compileBytes(
   options: Omit<CompileOptions, 'model' | 'output' | 'passes'> & { readonly passes?: string },
 ): Promise<{ readonly model: string; readonly output: string; readonly report: CompileReport }> {
   const model = folder.file(`${name}.onnx`, bytes);
-  const output = join(model, '..', `${name}.${options.target ?? 'ort-cpu'}.out.onnx`);
+  const target = options.target ?? 'ort-cpu';
+  const output = join(model, '..', `${name}.${target}.out.onnx`);
   const data = options.data && { samples: 4, ...options.data };
-  return { model, output, report: await compile({ passes: 'rptq,os+', threads: 1, ...options, model, output, data }) };
+  return { model, output, report: await compile({ passes: 'rptq,os+', threads: 1, ...options, target, model, output, data }) };
 }
 
 /** Linears whose weight was quantized. */

@@ -5,6 +5,7 @@ import type { Lowered, Target } from '../target.ts';
 import { forEachOf, nameOf } from '../walk.ts';
 import { declineQuantizers } from './decline.ts';
 import { lowerToIntegers, type Codes } from './integers.ts';
+import { layout } from './layout.ts';
 import { quantizerOf } from './quantizer.ts';
 
 /**
@@ -18,6 +19,7 @@ export const ortCuda: Target = {
   operators: new Set(['com.microsoft.MatMulNBits']),
   floats: 'f16',
   weights: 'float',
+  layout,
   decline: declineQuantizers,
   lower(graph) {
     const report: Lowered[] = [];

@@ -1,5 +1,6 @@
 import type { Target } from '../target.ts';
 import { kernels, lowerToKernels } from './kernels.ts';
+import { layout } from './layout.ts';
 
 /** Our kernels on the CPU: clusters in integers, norms that store through an order. Without the library, their bodies run anywhere. */
 export const qcCpu: Target = {
@@ -8,5 +9,6 @@ export const qcCpu: Target = {
   operators: kernels,
   floats: 'f32',
   weights: 'unsigned',
+  layout,
   lower: lowerToKernels,
 };

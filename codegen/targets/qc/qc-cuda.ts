@@ -1,5 +1,6 @@
 import type { Target } from '../target.ts';
 import { kernels, lowerToKernels } from './kernels.ts';
+import { layout } from './layout.ts';
 
 /** Our kernels on CUDA: the operators of `qc-cpu`, with what is left in float in halves. */
 export const qcCuda: Target = {
@@ -8,5 +9,6 @@ export const qcCuda: Target = {
   operators: kernels,
   floats: 'f16',
   weights: 'float',
+  layout,
   lower: lowerToKernels,
 };

@@ -13,7 +13,10 @@ export function defineCompile(program: Command, run: Runner): void {
     .optionsGroup('What to do:')
     .requiredOption('-p, --passes <pipeline>', `${texts.passes}; 'none' for plain rounding`, pipelines)
     .option('--scheme <name>', "bits and grids; 'qc passes' lists the schemes", defaults.scheme)
-    .option('--target <name>', "runtime to lower to; 'qc passes' lists the targets", defaults.target)
+    .option(
+      '--target <name>',
+      "runtime to lower to; 'qc passes' lists the targets (default: qc-cpu if its kernels are built, else ort-cpu)",
+    )
     .option('--plugin <file...>', texts.plugin)
     .option('--strict', 'fail when something that the scheme covers is left in float')
     .option('--no-verify', 'do not compare outputs around exact passes and lowering')

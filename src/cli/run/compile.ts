@@ -2,6 +2,7 @@ import { targetNamed, targets } from '../../../codegen/index.ts';
 import type { Graph } from '../../../ir/index.ts';
 import { formatPipeline, PassManager, passes, type PassCall } from '../../../passes/index.ts';
 import { compile } from '../../compile.ts';
+import { defaultTarget } from '../../default-target.ts';
 import { effectivePipeline } from '../../pipeline.ts';
 import { loadPlugins } from '../../plugins.ts';
 import type { Io } from '../command.ts';
@@ -16,7 +17,7 @@ export interface CompileFlags extends DataFlags {
   readonly model: string;
   readonly passes: string;
   readonly scheme: string;
-  readonly target: string;
+  readonly target?: string | undefined;
   readonly plugin?: readonly string[] | undefined;
   readonly strict?: true | undefined;
   readonly verify: boolean;
@@ -31,10 +32,12 @@ export interface CompileFlags extends DataFlags {
 /** Compiles, and prints the ledger and a summary on stdout, or the report as JSON. */
 export async function compileCommand(flags: CompileFlags, { terminal, signal }: Io): Promise<void> {
   const plugins = await loadPlugins(flags.plugin ?? []);
-  const calls = plannedCalls(flags, [...passes, ...plugins]);
+  const chosen = flags.target === undefined ? defaultTarget() : { name: flags.target, why: null };
+  const calls = plannedCalls(flags, chosen.name, [...passes, ...plugins]);
   checkPrintAfter(flags.printAfter, calls);
   const output = flags.output ?? defaultOutput(flags.model);
   checkOutput(flags.model, [output, flags.saveCalibration]);
+  if (chosen.why !== null) terminal.note(`target: ${chosen.name} (${chosen.why})`);
   const progress = await startProgress([...calls.map((call) => formatPipeline([call])), 'lower and write'], terminal);
   let finished = 0;
   try {
@@ -43,7 +46,7 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
       output,
       passes: flags.passes,
       scheme: flags.scheme,
-      target: flags.target,
+      target: chosen.name,
       data: dataOptions(flags),
       calibration: flags.calibration,
       saveCalibration: flags.saveCalibration,
@@ -72,7 +75,7 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
 }
 
 /** Also finds mistakes in names and options before the model is read. */
-function plannedCalls(flags: CompileFlags, known: ConstructorParameters<typeof PassManager>[0]): readonly PassCall[] {
+function plannedCalls(flags: CompileFlags, target: string, known: ConstructorParameters<typeof PassManager>[0]): readonly PassCall[] {
   const manager = new PassManager(known);
-  return manager.plan(effectivePipeline(manager, flags.passes, flags.scheme, targetNamed(targets, flags.target))).calls;
+  return manager.plan(effectivePipeline(manager, flags.passes, flags.scheme, targetNamed(targets, target))).calls;
 }

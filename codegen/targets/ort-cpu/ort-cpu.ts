@@ -1,11 +1,12 @@
-import type { Graph, Node } from '../../ir/graph.ts';
-import { DynamicQuantize, FakeQuantize } from '../../ir/ops/qc.ts';
-import { viewAs } from '../../ir/ops/view.ts';
-import { lowerCarried } from './carried.ts';
-import { lowerToNbits, nbitsRefusal } from './nbits.ts';
-import { quantizedWeight, type QuantizedWeight } from './quantized.ts';
-import type { Lowered, Target } from './target.ts';
-import { forEachOf, nameOf } from './walk.ts';
+import type { Graph, Node } from '../../../ir/graph.ts';
+import { DynamicQuantize, FakeQuantize } from '../../../ir/ops/qc.ts';
+import { viewAs } from '../../../ir/ops/view.ts';
+import { lowerCarried } from '../carried.ts';
+import { lowerToNbits, nbitsRefusal } from '../nbits.ts';
+import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
+import type { Lowered, Target } from '../target.ts';
+import { forEachOf, nameOf } from '../walk.ts';
+import { layout } from './layout.ts';
 
 /** Stock ONNX Runtime on the CPU: MatMulNBits for weights in blocks, per-tensor QDQ that ORT fuses to integer products. */
 export const ortCpu: Target = {
@@ -14,6 +15,7 @@ export const ortCpu: Target = {
   operators: new Set(['com.microsoft.MatMulNBits']),
   floats: 'f32',
   weights: 'signed',
+  layout,
   lower(graph) {
     const report: Lowered[] = [];
     forEachOf(graph, ['MatMul'], (node) => {
