@@ -17,7 +17,9 @@ let halves: Float32Array | null = null;
 export function floatsFromHalf(data: Uint16Array): Float32Array {
   halves ??= Float32Array.from({ length: 0x10000 }, (_, h) => decodeHalf(h));
   const table = halves;
-  return Float32Array.from(data, (h) => table[h]!);
+  const floats = new Float32Array(data.length);
+  for (let i = 0; i < data.length; i++) floats[i] = table[data[i]!]!;
+  return floats;
 }
 
 /** f32 to binary16, round to nearest, ties to even; beyond the range becomes infinity. */
@@ -40,7 +42,9 @@ export function halfFromFloat(x: number): number {
 
 /** bf16 is the upper half of f32. */
 export function floatsFromBfloat(data: Uint16Array): Float32Array {
-  return new Float32Array(Uint32Array.from(data, (h) => h << 16).buffer);
+  const bits = new Uint32Array(data.length);
+  for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
+  return new Float32Array(bits.buffer);
 }
 
 /** f32 to bf16, round to nearest, ties to even. */
@@ -49,4 +53,13 @@ export function bfloatFromFloat(x: number): number {
   const bits = u32[0]!;
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+export const halvesFromFloats = (data: Float32Array): Uint16Array => each(data, halfFromFloat);
+export const bfloatsFromFloats = (data: Float32Array): Uint16Array => each(data, bfloatFromFloat);
+
+function each(data: Float32Array, encode: (x: number) => number): Uint16Array {
+  const codes = new Uint16Array(data.length);
+  for (let i = 0; i < data.length; i++) codes[i] = encode(data[i]!);
+  return codes;
 }

@@ -47,17 +47,35 @@ export function roundHalfEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
+/**
+ * (x + r) - r is `roundHalfEven(x)` for this r and |x| up to 2^51, because a sum of that size in f64 has no room for fractions; beyond, it
+ * is far from zero too. Loops over weights take it because it is faster.
+ */
+export const rounding = 1.5 * 2 ** 52;
+
+/** What decides the steps over a range. */
+type RangeSpec = Pick<QuantSpec, 'bits' | 'symmetric' | 'grid'>;
+
 /** Scale and zero point for values in [min, max]. RPTQ: section 1.5 of docs/methods.md; standard: section 2.4. */
-export function parametersFor(min: number, max: number, spec: Pick<QuantSpec, 'bits' | 'symmetric' | 'grid'>): QuantParameters {
-  const { min: lowest, max: highest } = codeRange(spec.bits, spec.symmetric);
-  if (spec.symmetric) return { scale: Math.fround(Math.max(Math.max(Math.abs(min), Math.abs(max)) / highest, smallestScale)), zero: 0 };
-  if (spec.grid === 'rptq') {
-    const scale = Math.fround(Math.min(Math.max((max - min) * 2 ** -spec.bits, 1e-4), 1e4));
-    return { scale, zero: roundHalfEven(Math.min(Math.max(-(max + min) / (2 * scale), -1e4), 1e4)) + 0 };
+export const parametersFor = (min: number, max: number, spec: RangeSpec): QuantParameters => parametersOn(spec)(min, max);
+
+/** `parametersFor` one spec, for many ranges. */
+export function parametersOn({ bits, symmetric, grid }: RangeSpec): (min: number, max: number) => QuantParameters {
+  const { min: lowest, max: highest } = codeRange(bits, symmetric);
+  if (symmetric)
+    return (min, max) => ({ scale: Math.fround(Math.max(Math.max(Math.abs(min), Math.abs(max)) / highest, smallestScale)), zero: 0 });
+  if (grid === 'rptq') {
+    const step = 2 ** -bits;
+    return (min, max) => {
+      const scale = Math.fround(Math.min(Math.max((max - min) * step, 1e-4), 1e4));
+      return { scale, zero: roundHalfEven(Math.min(Math.max(-(max + min) / (2 * scale), -1e4), 1e4)) + 0 };
+    };
   }
-  const [low, high] = [Math.min(min, 0), Math.max(max, 0)];
-  const scale = Math.fround(Math.max((high - low) / (highest - lowest), smallestScale));
-  return { scale, zero: Math.min(Math.max(lowest - roundHalfEven(low / scale), lowest), highest) };
+  return (min, max) => {
+    const [low, high] = [Math.min(min, 0), Math.max(max, 0)];
+    const scale = Math.fround(Math.max((high - low) / (highest - lowest), smallestScale));
+    return { scale, zero: Math.min(Math.max(lowest - roundHalfEven(low / scale), lowest), highest) };
+  };
 }
 
 /** The value that a quantizer gives back for `x`: `(clip(round(x / scale) + zero) - zero) * scale`. */
@@ -69,4 +87,15 @@ export function fakeQuantize(x: number, { scale, zero }: QuantParameters, bits: 
 /** For every channel the number of the group that holds it. */
 export function groupIndex(sizes: readonly number[]): number[] {
   return sizes.flatMap((n, g) => Array.from({ length: n }, () => g));
+}
+
+/**
+ * Calls `f` for every row of a matrix [rows, columns] with the places where the row begins in it, and where the row's group begins in a table
+ * [groups, columns]; `sizes` are the rows of each group.
+ */
+export function eachRow(sizes: readonly number[], columns: number, f: (row: number, group: number) => void): void {
+  let row = 0;
+  sizes.forEach((size, g) => {
+    for (const end = row + size * columns; row < end; row += columns) f(row, g * columns);
+  });
 }

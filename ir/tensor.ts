@@ -1,5 +1,6 @@
 import { fail } from './diagnostics.ts';
-import { bfloatFromFloat, floatsFromBfloat, floatsFromHalf, halfFromFloat } from './float16.ts';
+import { bfloatsFromFloats, floatsFromBfloat, floatsFromHalf, halvesFromFloats } from './float16.ts';
+import { transposeInto } from './transpose.ts';
 import { bytesFor, sizeOf, type DType } from './types.ts';
 
 /** How the printer names a constant without reading it. */
@@ -120,9 +121,9 @@ export function encodeFloats(dtype: DType, data: Float32Array): TypedData {
     case 'f64':
       return Float64Array.from(data);
     case 'f16':
-      return Uint16Array.from(data, halfFromFloat);
+      return halvesFromFloats(data);
     case 'bf16':
-      return Uint16Array.from(data, bfloatFromFloat);
+      return bfloatsFromFloats(data);
     default:
       return fail('QC1602', `cannot store floats as ${dtype}`);
   }
@@ -195,20 +196,21 @@ export function transposed(t: Tensor): Tensor {
 
 function turned(t: Tensor): Tensor {
   const [rows = 1, columns = 1] = t.shape;
-  const size = bytesFor(t.dtype, 1);
   return lazy(t.dtype, [columns, rows], () => {
     const from = t.bytes();
     const to = new Uint8Array(from.byteLength);
-    if (size === 4) {
-      const a = aligned(from, 4);
-      const source = new Uint32Array(a.buffer, a.byteOffset, a.byteLength / 4);
-      const target = new Uint32Array(to.buffer);
-      for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) target[c * rows + r] = source[r * columns + c]!;
-      return to;
-    }
-    for (let r = 0; r < rows; r++)
-      for (let c = 0; c < columns; c++)
-        to.set(from.subarray((r * columns + c) * size, (r * columns + c + 1) * size), (c * rows + r) * size);
+    transposeElements(to, from, rows, columns, bytesFor(t.dtype, 1));
     return to;
   });
+}
+
+/** Writes the transpose of a matrix whose elements take `size` bytes. */
+function transposeElements(to: Uint8Array, from: Uint8Array, rows: number, columns: number, size: number): void {
+  if (size === 1) return transposeInto(to, from, rows, columns);
+  const a = aligned(from, size);
+  const count = a.byteLength / size;
+  if (size === 2) return transposeInto(new Uint16Array(to.buffer), new Uint16Array(a.buffer, a.byteOffset, count), rows, columns);
+  if (size === 4) return transposeInto(new Uint32Array(to.buffer), new Uint32Array(a.buffer, a.byteOffset, count), rows, columns);
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < columns; c++) to.set(from.subarray((r * columns + c) * size, (r * columns + c + 1) * size), (c * rows + r) * size);
 }

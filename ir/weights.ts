@@ -1,6 +1,7 @@
 import { Builder } from './builder.ts';
-import { apply, linearPart, permAt, scaleAt, shiftAt, type ChannelTransform } from './channel.ts';
+import { apply, shiftAt, type ChannelTransform } from './channel.ts';
 import { fail } from './diagnostics.ts';
+import { foldColumns, foldRows } from './folds.ts';
 import type { Graph, Value } from './graph.ts';
 import { Add } from './ops/generated.ts';
 import { viewAs } from './ops/view.ts';
@@ -8,23 +9,15 @@ import { isChannelVector } from './constants.ts';
 import { isOutput } from './pattern.ts';
 import { derived, floats, type Tensor } from './tensor.ts';
 
-/** W' with T(x) W' = T(x W) for the linear part of T: columns move and scale. */
-export const movedColumns = (t: ChannelTransform, w: Tensor): Tensor =>
-  derived(w, w.shape, () => apply(linearPart(t), floats(w), w.shape, 1));
+/** W' with T(x) W' = T(x W) for the linear part of T: columns move and scale. QC1103 if W has another number of columns. */
+export const movedColumns = (t: ChannelTransform, w: Tensor): Tensor => foldColumns(t, fitting(t, w, 1));
 
-/** W' with x W' = L(x) W for the linear part L of `t`: row perm[i] of W' is scale[i] times row i of W. */
-export const movedRows = (t: ChannelTransform, w: Tensor): Tensor =>
-  derived(w, w.shape, () => {
-    const [rows = 0, columns = 0] = w.shape;
-    if (rows !== t.size) fail('QC1103', `a transform of ${t.size} channels meets a weight of ${rows} rows`);
-    const from = floats(w);
-    const to = new Float32Array(from.length);
-    for (let i = 0; i < rows; i++) {
-      const [target, scale] = [permAt(t, i) * columns, scaleAt(t, i)];
-      for (let c = 0; c < columns; c++) to[target + c] = from[i * columns + c]! * scale;
-    }
-    return to;
-  });
+/** W' with x W' = L(x) W for the linear part L of `t`: row perm[i] of W' is scale[i] times row i of W. QC1103 if W has other than that many rows. */
+export const movedRows = (t: ChannelTransform, w: Tensor): Tensor => foldRows(t, fitting(t, w, 0));
+
+function fitting(t: ChannelTransform, w: Tensor, axis: 0 | 1): Tensor {
+  return w.shape[axis] === t.size ? w : fail('QC1103', `a transform of ${t.size} channels meets a weight of [${w.shape.join(', ')}]`);
+}
 
 /** shift W: what the shift of `t` adds to every row of a product with W. */
 export const shiftProduct = (t: ChannelTransform, w: Tensor): Tensor =>
@@ -33,8 +26,8 @@ export const shiftProduct = (t: ChannelTransform, w: Tensor): Tensor =>
     const from = floats(w);
     const sum = new Float64Array(columns);
     for (let i = 0; i < rows; i++) {
-      const shift = shiftAt(t, i);
-      if (shift !== 0) for (let c = 0; c < columns; c++) sum[c]! += shift * from[i * columns + c]!;
+      const [shift, start] = [shiftAt(t, i), i * columns];
+      if (shift !== 0) for (let c = 0; c < columns; c++) sum[c]! += shift * from[start + c]!;
     }
     return Float32Array.from(sum);
   });

@@ -21,36 +21,61 @@ export const packedShape = (rows: number, columns: number, bits: StoredBits): re
   4 * tile,
 ];
 
-/** Where a code of a step goes: byte `word * 4 + byte`, shifted left; the 3-bit layout has a second place, for its third bit. */
-type Place = (
-  channel: number,
-) => readonly { readonly word: number; readonly shift: number; readonly mask: number; readonly from: number }[];
+/** Where a quad of channels goes: its bits from `from` on, under `mask` in each byte, to `word`, shifted left. */
+interface Place {
+  readonly word: number;
+  readonly shift: number;
+  readonly mask: number;
+  readonly from: number;
+}
 
-// Channel k of a step is byte k % 4 of quad k / 4.
-const places: Readonly<Record<StoredBits, Place>> = {
-  8: (k) => [{ word: k >> 2, shift: 0, mask: 255, from: 0 }],
-  4: (k) => [{ word: k >> 3, shift: ((k >> 2) & 1) * 4, mask: 15, from: 0 }],
-  3: (k) => [
-    { word: k >> 4, shift: ((k >> 2) & 3) * 2, mask: 3, from: 0 },
-    { word: 2, shift: k >> 2, mask: 1, from: 2 },
+// Channel k of a step is byte k % 4 of quad k / 4. In 3 bits a quad has a second place, for the third bit of its codes.
+const places: Readonly<Record<StoredBits, (quad: number) => readonly Place[]>> = {
+  8: (q) => [{ word: q, shift: 0, mask: 0xffffffff, from: 0 }],
+  4: (q) => [{ word: q >> 1, shift: (q & 1) * 4, mask: 0x0f0f0f0f, from: 0 }],
+  3: (q) => [
+    { word: q >> 2, shift: (q & 3) * 2, mask: 0x03030303, from: 0 },
+    { word: 2, shift: q, mask: 0x01010101, from: 2 },
   ],
 };
 
 /** Codes of W [in, out], signed, in the layout that kernels read as it lies: see "Packing" in docs/operators.md. */
 export function packWeight(codes: Uint8Array, rows: number, columns: number, bits: StoredBits): Uint8Array {
   const [tiles = 0, steps = 0] = packedShape(rows, columns, bits);
-  const packed = new Uint8Array(tiles * steps * bits * 4 * tile);
+  const packed = new Uint32Array(tiles * steps * bits * tile);
+  const layout = Array.from({ length: step / 4 }, (_, q) => places[bits](q));
   const lift = 2 ** (bits - 1);
-  const layout = Array.from({ length: step }, (_, k) => places[bits](k));
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const stored = (((codes[row * columns + column]! << 24) >> 24) + lift) & 255;
-      const [t, lane] = [Math.floor(column / tile), column % tile];
-      for (const { word, shift, mask, from } of layout[row % step]!) {
-        const line = (t * steps + Math.floor(row / step)) * bits + word;
-        packed[line * 4 * tile + lane * 4 + (row & 3)]! |= ((stored >> from) & mask) << shift;
-      }
+  const quads = new Uint32Array((step / 4) * columns);
+  for (let s = 0; s < steps; s++) {
+    readStep(quads, codes, s * step, rows, columns, lift);
+    // All of a tile at once: its words lie together, those of the next tile far away.
+    for (let t = 0; t < tiles; t++) {
+      const lanes = Math.min(tile, columns - t * tile);
+      const start = (t * steps + s) * bits * tile;
+      for (let q = 0; q < layout.length; q++)
+        for (const place of layout[q]!) placeLanes(packed, start + place.word * tile, quads, q * columns + t * tile, lanes, place);
     }
   }
-  return packed;
+  return new Uint8Array(packed.buffer);
+}
+
+/** Stored codes of a step of rows from `first` on: byte j of word (q, column) is row 4q + j. Rows that are not there are stored zeros. */
+function readStep(quads: Uint32Array, codes: Uint8Array, first: number, rows: number, columns: number, lift: number): void {
+  quads.fill(0);
+  for (let k = 0; k < step && first + k < rows; k++) {
+    const [to, from, shift] = [(k >> 2) * columns, (first + k) * columns, (k & 3) * 8];
+    for (let c = 0; c < columns; c++) quads[to + c]! |= ((codes[from + c]! + lift) & 255) << shift;
+  }
+}
+
+/** Puts the bits of a quad that `place` names into the words of a tile. */
+function placeLanes(
+  packed: Uint32Array,
+  to: number,
+  quads: Uint32Array,
+  from: number,
+  lanes: number,
+  { shift, mask, from: bit }: Place,
+): void {
+  for (let lane = 0; lane < lanes; lane++) packed[to + lane]! |= ((quads[from + lane]! >>> bit) & mask) << shift;
 }

@@ -1,9 +1,10 @@
 import { int } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
+import { eachRow } from '../../ir/quant.ts';
 import { floats, inMemory, int64s, lazy } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
-import { packedInt4, type QuantizedWeight } from './quantized.ts';
+import { packedInt4, signed, type QuantizedWeight } from './quantized.ts';
 
 /** A multiple of 4-bit codes that 8 bits can hold is at most this. */
 const mostMultiple = 16;
@@ -42,18 +43,21 @@ function commonUnit(scales: readonly number[]): number | null {
 }
 
 function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
-  const codes = w.codes.bytes();
+  const codes = signed(w.codes);
   const zero = floats(w.zero);
-  let row = 0;
-  return w.sizes.every((size, g) => {
-    for (const end = row + size; row < end; row++) {
-      for (let c = 0; c < w.columns; c++) {
-        const [code, p] = [(codes[row * w.columns + c]! << 24) >> 24, g * w.columns + c];
-        if (Math.abs(zero[p]!) > 127 || Math.abs((code - zero[p]!) * multiple[p]!) > 127) return false;
-      }
-    }
-    return true;
-  });
+  let most = zero.reduce((least, z) => Math.max(least, Math.abs(z)), 0);
+  eachRow(w.sizes, w.columns, (row, group) => (most = Math.max(most, largestCarried(codes, zero, multiple, row, group, w.columns))));
+  return most <= 127;
+}
+
+/** The largest |(code - zero) * multiple| of a row. */
+function largestCarried(codes: Int8Array, zero: Float32Array, multiple: Int8Array, row: number, group: number, columns: number): number {
+  let most = 0;
+  for (let c = 0; c < columns; c++) {
+    const carried = Math.abs((codes[row + c]! - zero[group + c]!) * multiple[group + c]!);
+    if (carried > most) most = carried;
+  }
+  return most;
 }
 
 /**

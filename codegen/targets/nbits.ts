@@ -4,6 +4,7 @@ import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { DynamicQuantize } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { floats, lazy, type Tensor } from '../../ir/tensor.ts';
+import { transposeInto } from '../../ir/transpose.ts';
 import { biasOf } from './bias.ts';
 import type { QuantizedWeight } from './quantized.ts';
 
@@ -43,11 +44,9 @@ export function inBlocks(w: QuantizedWeight): QuantizedWeight {
   const groups = parts.flatMap((count, g) => Array.from({ length: count }, () => g));
   const repeated = (t: Tensor): Tensor =>
     lazy('f32', [sizes.length, w.columns], () => {
-      const data = floats(t);
-      return Float32Array.from(
-        { length: sizes.length * w.columns },
-        (_, i) => data[groups[Math.floor(i / w.columns)]! * w.columns + (i % w.columns)]!,
-      );
+      const [from, to] = [floats(t), new Float32Array(sizes.length * w.columns)];
+      groups.forEach((g, i) => to.set(from.subarray(g * w.columns, (g + 1) * w.columns), i * w.columns));
+      return to;
     });
   return { ...w, sizes, scale: repeated(w.scale), zero: repeated(w.zero) };
 }
@@ -100,26 +99,35 @@ const zerosFit = (w: QuantizedWeight, bits: 4 | 8): boolean =>
 
 /** [groups, out] as [out, groups]. */
 function turned(data: Float32Array, groups: number, columns: number): Float32Array {
-  return Float32Array.from({ length: data.length }, (_, i) => data[(i % groups) * columns + Math.floor(i / groups)]!);
+  const to = new Float32Array(data.length);
+  transposeInto(wordsOf(to), wordsOf(data), groups, columns);
+  return to;
 }
+
+const wordsOf = (v: Float32Array): Uint32Array => new Uint32Array(v.buffer, v.byteOffset, v.length);
 
 /** Codes as unsigned, [out, blocks, block * bits / 8], low bits first; a short last block is padded with the code of zero. */
 function packedCodes(w: QuantizedWeight, bits: 4 | 8, block: number): Tensor {
   const blocks = w.sizes.length;
   const lift = 2 ** (bits - 1);
-  const perByte = 8 / bits;
   return lazy('u8', [w.columns, blocks, (block * bits) / 8], () => {
-    const codes = w.codes.bytes();
-    const packed = new Uint8Array((w.columns * blocks * block) / perByte);
-    for (let row = 0; row < blocks * block; row++) {
-      for (let c = 0; c < w.columns; c++) {
-        const code = row < w.rows ? ((codes[row * w.columns + c]! << 24) >> 24) + lift : lift;
-        const at = c * blocks * block + row;
-        packed[Math.floor(at / perByte)]! |= code << ((at % perByte) * bits);
-      }
+    const byColumn = new Uint8Array(w.columns * w.rows);
+    transposeInto(byColumn, w.codes.bytes(), w.rows, w.columns);
+    const length = (blocks * block * bits) / 8;
+    const packed = new Uint8Array(w.columns * length).fill(bits === 4 ? lift | (lift << 4) : lift);
+    for (let c = 0; c < w.columns; c++) {
+      const [from, to] = [c * w.rows, c * length];
+      if (bits === 8) for (let row = 0; row < w.rows; row++) packed[to + row] = byColumn[from + row]! + lift;
+      else packNibbles(packed, to, byColumn, from, w.rows);
     }
     return packed;
   });
+}
+
+/** Signed 4-bit codes, 8 more, two in a byte and the first in the low half; what is left of a last byte is the code of zero. */
+function packNibbles(packed: Uint8Array, to: number, codes: Uint8Array, from: number, count: number): void {
+  for (let i = 0; i < count >> 1; i++) packed[to + i] = ((codes[from + 2 * i]! & 15) | ((codes[from + 2 * i + 1]! & 15) << 4)) ^ 0x88;
+  if (count % 2 === 1) packed[to + (count >> 1)] = ((codes[from + count - 1]! + 8) & 15) | 0x80;
 }
 
 /** Zero points as unsigned, [out, ceil(blocks * bits / 8)]. */

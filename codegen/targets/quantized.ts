@@ -1,7 +1,8 @@
 import type { Node, Value } from '../../ir/graph.ts';
 import { FakeQuantize } from '../../ir/ops/qc.ts';
+import { latest } from '../../ir/latest.ts';
 import { viewAs } from '../../ir/ops/view.ts';
-import { roundHalfEven } from '../../ir/quant.ts';
+import { eachRow, rounding } from '../../ir/quant.ts';
 import { floats, integers, lazy, type Tensor } from '../../ir/tensor.ts';
 
 /** A weight W [in, out] and its quantizer, read off a FakeQuantize of a constant. */
@@ -21,6 +22,9 @@ export interface QuantizedWeight {
   readonly codes: Tensor;
 }
 
+/** Offsets, packing and checks read the codes of a weight one after another. */
+const kept = latest();
+
 /** The quantized weight that a value is, or null. */
 export function quantizedWeight(v: Value | null): QuantizedWeight | null {
   const fake = viewAs(FakeQuantize, v?.producer ?? null);
@@ -29,8 +33,13 @@ export function quantizedWeight(v: Value | null): QuantizedWeight | null {
   if (!fake || !w || !scale || !zero || !index || w.shape.length !== 2) return null;
   const [rows, columns] = w.shape as [number, number];
   const groups = integers(index);
-  const codes = lazy('i8', w.shape, () => codesOf(floats(w), columns, groups, floats(scale), floats(zero), fake.qmin, fake.qmax));
-  return { node: fake.node, rows, columns, sizes: runs(groups), qmin: fake.qmin, qmax: fake.qmax, scale, zero, codes };
+  const quantizer = { sizes: runs(groups), columns, qmin: fake.qmin, qmax: fake.qmax };
+  const codes = lazy(
+    'i8',
+    w.shape,
+    kept(() => codesOf(floats(w), floats(scale), floats(zero), quantizer)),
+  );
+  return { node: fake.node, rows, ...quantizer, scale, zero, codes };
 }
 
 /** The lengths of the runs of equal numbers. */
@@ -46,61 +55,94 @@ export function runs(groups: readonly number[]): readonly number[] {
 /** clip(round(w / scale) + zero), scale and zero being those of the row's group and the column. */
 function codesOf(
   w: Float32Array,
-  columns: number,
-  groups: readonly number[],
   scale: Float32Array,
   zero: Float32Array,
-  qmin: number,
-  qmax: number,
+  { sizes, columns, qmin, qmax }: Pick<QuantizedWeight, 'sizes' | 'columns' | 'qmin' | 'qmax'>,
 ): Int8Array {
   const codes = new Int8Array(w.length);
-  groups.forEach((g, row) => {
-    for (let c = 0; c < columns; c++) {
-      const [at, p] = [row * columns + c, g * columns + c];
-      // In f32, as QuantizeLinear and the reference body divide.
-      codes[at] = Math.min(Math.max(roundHalfEven(Math.fround(w[at]! / scale[p]!)) + zero[p]!, qmin), qmax);
-    }
+  const steps = new Float32Array(columns);
+  eachRow(sizes, columns, (row, group) => {
+    divide(steps, w, scale, row, group);
+    roundTo(codes, steps, zero, row, group, qmin, qmax);
   });
   return codes;
 }
 
-/** The codes of a weight row by row; `f` gets code - zero, the scale, and the place of both. */
-function eachCode(w: QuantizedWeight, f: (centred: number, scale: number, row: number, column: number) => void): void {
-  const codes = w.codes.bytes();
-  const [scale, zero] = [floats(w.scale), floats(w.zero)];
-  let row = 0;
-  w.sizes.forEach((size, g) => {
-    for (const end = row + size; row < end; row++) {
-      for (let c = 0; c < w.columns; c++) {
-        const [code, p] = [(codes[row * w.columns + c]! << 24) >> 24, g * w.columns + c];
-        f(code - zero[p]!, scale[p]!, row, c);
-      }
-    }
-  });
+/** w / scale in f32, as QuantizeLinear and the reference body divide. */
+function divide(steps: Float32Array, w: Float32Array, scale: Float32Array, row: number, group: number): void {
+  for (let c = 0; c < steps.length; c++) steps[c] = w[row + c]! / scale[group + c]!;
+}
+
+function roundTo(codes: Int8Array, steps: Float32Array, zero: Float32Array, row: number, group: number, qmin: number, qmax: number): void {
+  const r = rounding;
+  for (let c = 0; c < steps.length; c++) {
+    const code = steps[c]! + r - r + zero[group + c]!;
+    codes[row + c] = code < qmin ? qmin : code > qmax ? qmax : code;
+  }
 }
 
 /** (code - zero) * scale: what the codes stand for. */
 export const dequantized = (w: QuantizedWeight): Tensor =>
   lazy('f32', [w.rows, w.columns], () => {
-    const data = new Float32Array(w.rows * w.columns);
-    eachCode(w, (centred, scale, row, column) => (data[row * w.columns + column] = centred * scale));
+    const [codes, scale, zero] = [signed(w.codes), floats(w.scale), floats(w.zero)];
+    const data = new Float32Array(codes.length);
+    eachRow(w.sizes, w.columns, (row, group) => dequantizeRow(data, codes, scale, zero, row, group, w.columns));
     return data;
   });
+
+function dequantizeRow(
+  data: Float32Array,
+  codes: Int8Array,
+  scale: Float32Array,
+  zero: Float32Array,
+  row: number,
+  group: number,
+  columns: number,
+): void {
+  for (let c = 0; c < columns; c++) data[row + c] = (codes[row + c]! - zero[group + c]!) * scale[group + c]!;
+}
 
 /** offset Q(W): what a constant offset of the input adds to every row of the product. */
 export const offsetProduct = (offset: Float32Array, w: QuantizedWeight): Tensor =>
   lazy('f32', [w.columns], () => {
-    const sum = new Float64Array(w.columns);
-    eachCode(w, (centred, scale, row, column) => (sum[column]! += offset[row]! * centred * scale));
-    return Float32Array.from(sum);
+    const [codes, scale, zero] = [signed(w.codes), floats(w.scale), floats(w.zero)];
+    const sums = new Float64Array(w.columns);
+    eachRow(w.sizes, w.columns, (row, group) => addProduct(sums, offset[row / w.columns]!, codes, scale, zero, row, group));
+    return Float32Array.from(sums);
   });
+
+function addProduct(
+  sums: Float64Array,
+  factor: number,
+  codes: Int8Array,
+  scale: Float32Array,
+  zero: Float32Array,
+  row: number,
+  group: number,
+): void {
+  for (let c = 0; c < sums.length; c++) sums[c]! += factor * (codes[row + c]! - zero[group + c]!) * scale[group + c]!;
+}
+
+/** The elements of an i8 tensor. */
+export function signed(codes: Tensor): Int8Array {
+  const bytes = codes.bytes();
+  return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
 
 /** Two signed 4-bit codes in a byte, the first in the low half: the ONNX layout of int4. */
 export const packedInt4 = (codes: Tensor): Tensor =>
   lazy('i4', codes.shape, () => {
     const from = codes.bytes();
-    return Uint8Array.from({ length: Math.ceil(from.length / 2) }, (_, i) => (from[2 * i]! & 15) | (((from[2 * i + 1] ?? 0) & 15) << 4));
+    const packed = new Uint8Array(Math.ceil(from.length / 2));
+    for (let i = 0; i < packed.length; i++) packed[i] = (from[2 * i]! & 15) | ((from[2 * i + 1]! & 15) << 4);
+    return packed;
   });
 
 /** Signed bytes as unsigned ones, 128 more. */
-export const unsignedBytes = (codes: Tensor): Tensor => lazy('u8', codes.shape, () => codes.bytes().map((c) => c ^ 128));
+export const unsignedBytes = (codes: Tensor): Tensor =>
+  lazy('u8', codes.shape, () => {
+    const from = codes.bytes();
+    const to = new Uint8Array(from.length);
+    for (let i = 0; i < to.length; i++) to[i] = from[i]! ^ 128;
+    return to;
+  });

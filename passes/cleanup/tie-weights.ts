@@ -3,10 +3,9 @@ import { Builder } from '../../ir/builder.ts';
 import { isMatrix } from '../../ir/constants.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import { Transpose } from '../../ir/ops/generated.ts';
-import type { Tensor } from '../../ir/tensor.ts';
-import { transposed } from '../../ir/tensor.ts';
 import { bytesFor, sizeOf, tensorType } from '../../ir/types.ts';
 import { definePass } from '../infra/pass.ts';
+import { printsOf } from './prints.ts';
 
 /** Constants smaller than this are not worth sharing. */
 const smallest = 4096;
@@ -17,26 +16,26 @@ export const tieWeights = definePass({
   summary: 'store equal or transposed copies of a matrix once',
   contract: 'exact',
   run(graph, ctx) {
-    const kept: Value[] = [];
-    for (const value of [...graph.constants].filter(isWorthTying)) {
-      const same = kept.find((k) => equalShape(k, value.constant!.shape) && equal(k.constant!, value.constant!));
-      const turned = kept.find((k) => equalShape(k, value.constant!.shape.toReversed()) && equal(transposed(k.constant!), value.constant!));
-      if (same) graph.replaceUses(value, same);
-      else if (turned) graph.replaceUses(value, transpose(graph, turned, value));
-      else kept.push(value);
-      if (!same && !turned) continue;
+    const matrices = [...graph.constants].filter(isWorthTying);
+    const prints = printsOf(matrices.map((v) => v.constant!));
+    const kept = new Map<string, Value>();
+    const transposes = new Map<string, Value>();
+    matrices.forEach((value, i) => {
+      const { own, turned } = prints[i]!;
+      const [same, other] = [kept.get(own), transposes.get(own)];
+      if (!same && !other) {
+        kept.set(own, value);
+        if (turned !== null && !transposes.has(turned)) transposes.set(turned, value);
+        return;
+      }
+      graph.replaceUses(value, same ?? transpose(graph, other!, value));
       graph.eraseConstant(value);
       ctx.count('tied');
-    }
+    });
   },
 });
 
 const isWorthTying = (v: Value): boolean => isMatrix(v) && bytesFor(v.constant!.dtype, sizeOf(v.constant!.shape)) >= smallest;
-const equalShape = (v: Value, shape: readonly number[]): boolean => v.constant!.shape.every((d, i) => d === shape[i]);
-
-function equal(a: Tensor, b: Tensor): boolean {
-  return a.dtype === b.dtype && Buffer.compare(a.bytes(), b.bytes()) === 0;
-}
 
 function transpose(graph: Graph, source: Value, like: Value): Value {
   const type = tensorType(like.type!.dtype, like.type!.shape);

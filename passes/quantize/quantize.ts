@@ -5,6 +5,7 @@ import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import type { Layout } from '../../ir/layout.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
+import { latest } from '../../ir/latest.ts';
 import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import type { ActivationScheme, Scheme, WeightScheme } from '../../ir/scheme.ts';
@@ -195,17 +196,16 @@ const clipped = ({ min, max }: ChannelRange, low: number, high: number): Channel
   max: max.map((x) => Math.min(x, high)),
 });
 
+/** Scales and zero points are two constants that one look at the weight gives. */
+const kept = latest();
+
 function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: WeightScheme, settings: Settings, ctx: PassContext): void {
   const { node, weight } = linear;
   const tensor = weight.constant!;
   const [rows = 0, columns = 0] = tensor.shape;
   const sizes = rowGroups(rows, site, settings);
-  const parameters = () =>
-    weightParameters(finite(floats(tensor), weight.name, node.loc), columns, scheme, {
-      sizes,
-      wholeTensor: scheme.per === 'tensor',
-      multiples: settings.multiples,
-    });
+  const grouping = { sizes, wholeTensor: scheme.per === 'tensor', multiples: settings.multiples };
+  const parameters = kept(() => weightParameters(finite(floats(tensor), weight.name, node.loc), columns, scheme, grouping));
   const shape = [sizes.length, columns];
   const bounds = codeRange(scheme.bits, scheme.symmetric);
   const build = Builder.before(node, weight.name);
@@ -232,8 +232,8 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
 
 /** The elements of a weight; QC4109 if one of them is no number. */
 function finite(w: Float32Array, name: string, at: Location): Float32Array {
-  const bad = w.findIndex((x) => !Number.isFinite(x));
-  return bad === -1 ? w : fail('QC4109', `element ${bad} of weight %${name} is ${w[bad]}`, at);
+  for (let i = 0; i < w.length; i++) if (!Number.isFinite(w[i])) return fail('QC4109', `element ${i} of weight %${name} is ${w[i]}`, at);
+  return w;
 }
 
 function reportFloat(graph: Graph, linear: Linear, ctx: PassContext): void {

@@ -103,12 +103,7 @@ function emitClusterMatMul(graph: Graph, node: Node, w: QuantizedWeight, { parts
   const wBits = storedBits(w.qmin, w.qmax)!;
   const last = tail.nodes.at(-1)!;
   const shape = [parts.length, w.columns];
-  const table = (f: (part: Segment, column: number) => number): Float32Array =>
-    Float32Array.from({ length: parts.length * w.columns }, (_, i) => f(parts[Math.floor(i / w.columns)]!, i % w.columns));
-  const scales = lazy('f32', shape, () => {
-    const ofWeight = floats(w.scale);
-    return table((p, c) => scale[p.activation]! * ofWeight[p.weight * w.columns + c]!);
-  });
+  const scales = lazy('f32', shape, () => scaleTable(parts, scale, floats(w.scale), w.columns));
   const made = emitKernel(graph, last, 'ClusterMatMul', {
     operands: {
       ...operands,
@@ -130,6 +125,16 @@ function emitClusterMatMul(graph: Graph, node: Node, w: QuantizedWeight, { parts
   replaceTail(graph, tail.nodes, made.output);
 }
 
+/** [segments, out]: the scale of the activation's run times that of the weight's. */
+function scaleTable(parts: readonly Segment[], scale: Float32Array, ofWeight: Float32Array, columns: number): Float32Array {
+  const table = new Float32Array(parts.length * columns);
+  parts.forEach((p, i) => {
+    const [to, from, factor] = [i * columns, p.weight * columns, scale[p.activation]!];
+    for (let c = 0; c < columns; c++) table[to + c] = factor * ofWeight[from + c]!;
+  });
+  return table;
+}
+
 const resultType = (x: TensorType, columns: number): TensorType | null =>
   x.shape && tensorType(x.dtype, [...x.shape.slice(0, -1), columns]);
 
@@ -142,11 +147,9 @@ function weightOperands(
 ): Readonly<Record<string, Value | null>> {
   const groups = parts?.map((p) => p.weight) ?? w.sizes.map((_, g) => g);
   const zeros = lazy('i8', [groups.length, w.columns], () => {
-    const zero = floats(w.zero);
-    return Int8Array.from(
-      { length: groups.length * w.columns },
-      (_, i) => zero[groups[Math.floor(i / w.columns)]! * w.columns + (i % w.columns)]!,
-    );
+    const [zero, table] = [floats(w.zero), new Int8Array(groups.length * w.columns)];
+    groups.forEach((g, i) => table.set(zero.subarray(g * w.columns, (g + 1) * w.columns), i * w.columns));
+    return table;
   });
   return {
     weight: constant(
