@@ -47,12 +47,6 @@ export function roundHalfEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/**
- * (x + r) - r is `roundHalfEven(x)` for this r and |x| up to 2^51, because a sum of that size in f64 has no room for fractions; beyond, it
- * is far from zero too. Loops over weights take it because it is faster.
- */
-export const rounding = 1.5 * 2 ** 52;
-
 /** What decides the steps over a range. */
 type RangeSpec = Pick<QuantSpec, 'bits' | 'symmetric' | 'grid'>;
 

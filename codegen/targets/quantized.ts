@@ -2,7 +2,7 @@ import type { Node, Value } from '../../ir/graph.ts';
 import { FakeQuantize } from '../../ir/ops/qc.ts';
 import { latest } from '../../ir/latest.ts';
 import { viewAs } from '../../ir/ops/view.ts';
-import { eachRow, rounding } from '../../ir/quant.ts';
+import { eachRow } from '../../ir/quant.ts';
 import { floats, integers, lazy, type Tensor } from '../../ir/tensor.ts';
 
 /** A weight W [in, out] and its quantizer, read off a FakeQuantize of a constant. */
@@ -52,7 +52,12 @@ export function runs(groups: readonly number[]): readonly number[] {
   return sizes;
 }
 
-/** clip(round(w / scale) + zero), scale and zero being those of the row's group and the column. */
+/**
+ * clip(round(w / scale) + zero), scale and zero being those of the row's group and the column.
+ *
+ * The sum of x and 1.5 * 2^23 in f32 has no room for fractions, so it is x rounded half to even, and its bits, less those of 1.5 * 2^23, are
+ * that whole number; for x beyond 2^22 they are far from zero on the side of x.
+ */
 function codesOf(
   w: Float32Array,
   scale: Float32Array,
@@ -60,23 +65,25 @@ function codesOf(
   { sizes, columns, qmin, qmax }: Pick<QuantizedWeight, 'sizes' | 'columns' | 'qmin' | 'qmax'>,
 ): Int8Array {
   const codes = new Int8Array(w.length);
-  const steps = new Float32Array(columns);
+  const rounded = new Float32Array(columns);
+  const bits = new Int32Array(rounded.buffer);
+  const offset = new Int32Array(zero.length);
+  for (let p = 0; p < zero.length; p++) offset[p] = zero[p]! - 0x4b400000;
   eachRow(sizes, columns, (row, group) => {
-    divide(steps, w, scale, row, group);
-    roundTo(codes, steps, zero, row, group, qmin, qmax);
+    divide(rounded, w, scale, row, group);
+    clip(codes, bits, offset, row, group, qmin, qmax);
   });
   return codes;
 }
 
-/** w / scale in f32, as QuantizeLinear and the reference body divide. */
-function divide(steps: Float32Array, w: Float32Array, scale: Float32Array, row: number, group: number): void {
-  for (let c = 0; c < steps.length; c++) steps[c] = w[row + c]! / scale[group + c]!;
+/** w / scale in f32, as QuantizeLinear and the reference body divide, and 1.5 * 2^23 more. */
+function divide(rounded: Float32Array, w: Float32Array, scale: Float32Array, row: number, group: number): void {
+  for (let c = 0; c < rounded.length; c++) rounded[c] = Math.fround(w[row + c]! / scale[group + c]!) + 12582912;
 }
 
-function roundTo(codes: Int8Array, steps: Float32Array, zero: Float32Array, row: number, group: number, qmin: number, qmax: number): void {
-  const r = rounding;
-  for (let c = 0; c < steps.length; c++) {
-    const code = steps[c]! + r - r + zero[group + c]!;
+function clip(codes: Int8Array, bits: Int32Array, offset: Int32Array, row: number, group: number, qmin: number, qmax: number): void {
+  for (let c = 0; c < bits.length; c++) {
+    const code = bits[c]! + offset[group + c]!;
     codes[row + c] = code < qmin ? qmin : code > qmax ? qmax : code;
   }
 }

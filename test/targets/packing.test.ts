@@ -53,6 +53,7 @@ const weight = fc
     numbers: fc.infiniteStream(
       fc.oneof(
         fc.float({ noNaN: true, noDefaultInfinity: true }),
+        fc.constantFrom(4194303.5, -4194304.5, 8388608, -12582913, -12582912, -3e38),
         fc.integer({ min: -40, max: 40 }).map((x) => x / 2),
       ),
     ),
