@@ -1,8 +1,6 @@
-import { Random } from 'ml-random';
+import { kmeans } from 'ml-kmeans';
 import type { Freedom } from '../../ir/freedom.ts';
 import type { ChannelRange } from '../../ir/statistics.ts';
-import { inertia, lloyd } from './lloyd.ts';
-import { seeds } from './seeding.ts';
 
 /** An order of channels and the sizes of the runs that it puts together. */
 export interface Clustering {
@@ -35,18 +33,18 @@ export function cluster(features: readonly (readonly number[])[], clusters: numb
 const distinct = (points: readonly (readonly number[])[]): number => new Set(points.map((p) => p.join())).size;
 const spread = (point: readonly number[]): number => Math.max(...point) - Math.min(...point);
 
-function bestLabels(features: readonly (readonly number[])[], clusters: number, seed: number): Int32Array {
-  if (clusters <= 1) return new Int32Array(features.length);
-  // Convergence is measured in absolute units, so the points are brought to unit size; distances keep their proportions.
+function bestLabels(features: readonly (readonly number[])[], clusters: number, seed: number): readonly number[] {
+  if (clusters <= 1) return features.map(() => 0);
+  // ml-kmeans measures convergence in absolute units, so the points are brought to unit size; distances keep their proportions.
   const size = Math.max(...features.flat().map(Math.abs), 1e-30);
-  const points = { width: features[0]!.length, at: Float64Array.from(features.flat(), (x) => x / size) };
-  const runs = Array.from({ length: restarts }, (_, r) => {
-    const generator = new Random(seed * restarts + r);
-    const start = seeds(points, clusters, () => generator.random());
-    const found = lloyd(points, start, { tolerance: 1e-12, most: 300 });
-    return { labels: found.labels, inertia: inertia(points, found) };
-  });
-  return runs.reduce((best, next) => (next.inertia < best.inertia ? next : best)).labels;
+  const points = features.map((p) => p.map((x) => x / size));
+  const runs = Array.from({ length: restarts }, (_, r) =>
+    kmeans(points, clusters, { seed: seed * restarts + r, maxIterations: 300, tolerance: 1e-12 }),
+  );
+  const inertia = (labels: readonly number[], centroids: readonly (readonly number[])[]) =>
+    points.reduce((sum, p, i) => sum + p.reduce((d, x, k) => d + (x - centroids[labels[i]!]![k]!) ** 2, 0), 0);
+  const scored = runs.map((r) => [inertia(r.clusters, r.centroids), r.clusters] as const);
+  return scored.reduce((best, next) => (next[0] < best[0] ? next : best))[1];
 }
 
 /** [max, min] of each channel: the points of R1, R3, R4 and R5. */

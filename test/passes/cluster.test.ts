@@ -1,11 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { kmeans } from 'ml-kmeans';
-import { Random } from 'ml-random';
 import { admits, free, headed, permutation } from '../../ir/index.ts';
 import { aligned, cluster, clusterWithin, rangeFeatures } from '../../passes/rptq/cluster.ts';
-import { lloyd } from '../../passes/rptq/lloyd.ts';
-import { seeds } from '../../passes/rptq/seeding.ts';
 
 const all = { perm: true, scale: true, shift: true } as const;
 const point = fc
@@ -166,28 +162,3 @@ describe('within a freedom', () => {
       ),
     ).toEqual({ order: [0, 2, 1], sizes: [2, 1], moved: 0 }));
 });
-
-test('k-means has the labels and the centroids of ml-kmeans, to the bit', () =>
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 1, max: 4 }),
-      fc.integer({ min: 2, max: 6 }),
-      fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 60, maxLength: 200 }),
-      fc.nat(1000),
-      (width, clusters, numbers, seed) => {
-        const count = Math.floor(numbers.length / width);
-        const points = Array.from({ length: count }, (_, i) => numbers.slice(i * width, (i + 1) * width));
-        fc.pre(new Set(points.map((p) => p.join())).size >= clusters);
-        const expected = kmeans(points, clusters, { seed, maxIterations: 300, tolerance: 1e-12 });
-        const flat = { width, at: Float64Array.from(points.flat()) };
-        const generator = new Random(seed);
-        const found = lloyd(
-          flat,
-          seeds(flat, clusters, () => generator.random()),
-          { tolerance: 1e-12, most: 300 },
-        );
-        expect([...found.labels]).toEqual(expected.clusters);
-        expect([...found.centroids.at]).toEqual(expected.centroids.flat());
-      },
-    ),
-  ));
