@@ -17,13 +17,29 @@ export const leastBytes = 32 * 2 ** 20;
  * read. A place of quantization, what it quantizes and what reads it stay together. A graph without such a cut is one block.
  */
 export function blocks(graph: Graph, least = leastBytes): readonly Block[] {
-  const nodes = [...graph.nodes];
+  const nodes = sunk([...graph.nodes]);
   const bytes = nodes.map(constantBytes);
   const places = cutsOf(graph, nodes, bytes);
   return joined(places, bytes, least).map(([start, end]) => ({
     ...sliceOf(graph, nodes.slice(start, end)),
     bytes: bytes.slice(start, end).reduce((a, b) => a + b, 0),
   }));
+}
+
+/** The nodes with those that depend on constants alone in front of their first readers, so that no transposed table lives through the graph. */
+function sunk(nodes: readonly Node[]): readonly Node[] {
+  const held = new Set<Node>();
+  const order: Node[] = [];
+  const place = (node: Node): void => {
+    for (const { producer } of readsOf(node)) if (producer && held.delete(producer)) place(producer);
+    order.push(node);
+  };
+  for (const node of nodes) {
+    const reads = readsOf(node);
+    if (reads.length > 0 && reads.every((v) => v.constant !== null || (v.producer !== null && held.has(v.producer)))) held.add(node);
+    else place(node);
+  }
+  return [...order, ...held];
 }
 
 /** The positions behind which the graph may be cut. */

@@ -1,7 +1,20 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { changeBasis, Graph, inferTypes, Node, parseGraph, permutation, scalar, sites, standardize, type Value } from '../../ir/index.ts';
+import {
+  Builder,
+  changeBasis,
+  Graph,
+  inferTypes,
+  Node,
+  parseGraph,
+  permutation,
+  scalar,
+  sites,
+  standardize,
+  type Value,
+} from '../../ir/index.ts';
+import { ints } from '../../ir/attributes.ts';
 import { blocks, compare, definePass, referenceOf, runOnce, type Block, type Feeds, type Reference } from '../../passes/index.ts';
-import { extract } from '../../ir/slice.ts';
+import { extract, readsOf } from '../../ir/slice.ts';
 import {
   contractOn,
   fixtureData,
@@ -59,9 +72,17 @@ function double(graph: Graph, value: Value): void {
 }
 
 describe('blocks', () => {
-  test.each(fixtureNames)('of %s hold every node once and in order, however small they may be', (name) => {
+  test.each(fixtureNames)('of %s hold every node once and behind what it reads, however small they may be', (name) => {
     const graph = openFixture(name);
-    for (const least of [0, 1, 10_000, 100_000, 10 ** 9]) expect(nodesOf(blocks(graph, least))).toEqual([...graph.nodes]);
+    const sorted = (nodes: readonly Node[]) => nodes.map((n) => n.output.name).toSorted();
+    for (const least of [0, 1, 10_000, 100_000, 10 ** 9]) {
+      const seen = new Set(graph.inputs);
+      for (const node of nodesOf(blocks(graph, least))) {
+        expect(readsOf(node).every((v) => v.constant !== null || seen.has(v))).toBe(true);
+        for (const out of node.outputs) seen.add(out);
+      }
+      expect(sorted(nodesOf(blocks(graph, least)))).toEqual(sorted([...graph.nodes]));
+    }
     expect(blocks(graph, 10 ** 9)).toHaveLength(1);
     expect(blocks(graph, 1).length).toBeGreaterThan(3);
   });
@@ -69,6 +90,13 @@ describe('blocks', () => {
     const parts = blocks(layers(), 1);
     expect(parts.map(crossing)).toEqual([[], ['x1', 'kept'], ['x2', 'kept']]);
     expect(parts.map((p) => p.bytes)).toEqual([0, 1, 2].map(() => 2 * 8 * 32 * 4 + 2 * 8 * 4));
+  });
+  test('keep what depends on constants alone with its first reader', () => {
+    const graph = layers();
+    const turned = Builder.before(graph.first!).value('Transpose', [valueNamed(graph, 'v2')], { perm: ints([1, 0]) });
+    const back = Builder.before(valueNamed(graph, 'p2').producer!).value('Transpose', [turned], { perm: ints([1, 0]) });
+    graph.setInput(valueNamed(graph, 'p2').producer!, 1, back);
+    expect(blocks(graph, 1).map(crossing)).toEqual([[], ['x1', 'kept'], ['x2', 'kept']]);
   });
   test('of a raised model end between the halves of its layers', async () => {
     const graph = openFixture('opt-tiny-op13');
