@@ -8,11 +8,12 @@ import {
   targetNamed,
   targets,
   toFloat32,
-  writeModel,
+  stageModel,
   type Lowering,
+  type StagedModel,
   type Target,
 } from '../codegen/index.ts';
-import { cloneGraph, diagnostic, fail, inferTypes, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
+import { cloneGraph, diagnostic, eachGraph, exchange, fail, inferTypes, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
 import {
   compare,
   ContractCheck,
@@ -25,10 +26,11 @@ import {
   type Pass,
   type PassCall,
   type Plan,
+  type Reference,
   type RunReport,
   type SweepContext,
 } from '../passes/index.ts';
-import { bytesOfModel, enterLowering, leftAtRunTime, nothingDone, type CompileReport } from './compile-report.ts';
+import { bytesOfModel, enterLowering, leftAtRunTime, nothingDone, type CompileReport, type WrittenFile } from './compile-report.ts';
 import { defaultTarget } from './default-target.ts';
 import { defaults } from './defaults.ts';
 import { digestOfFiles } from './digest.ts';
@@ -82,22 +84,31 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
   const bytesBefore = bytesOfModel(options.model, graph);
   const inputs = await calibrationInputs(graph, plan, options);
   const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
+  const open: { close(): Promise<void> }[] = [executor];
+  const closed = <T extends { close(): Promise<void> } | null>(one: T): T => {
+    if (one) open.push(one);
+    return one;
+  };
   try {
     const probe = inputs.samples?.[0] ?? syntheticFeeds(graph);
     const ctx = sweepContext(executor, options);
-    const contract = options.verify === false ? null : await firstRun(() => ContractCheck.start(ctx, graph, probe));
+    const contract = closed(options.verify === false ? null : await firstRun(() => ContractCheck.start(ctx, graph, probe)));
     const ledger = new Ledger();
     const runPasses = (): Promise<RunReport> => runPlan(plan, graph, executor, contract, ledger, inputs, options);
     const run = await (contract ? runPasses() : firstRun(runPasses));
-    const lowering = await lower(graph, target, executor, contract && { probe, ctx });
-    const nothing = nothingDone(run, ledger, schemeNamed(options.scheme));
-    const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering), ...nothing];
+    const plain = { ...ctx, services: { ...ctx.services, executor: executor.plain } };
+    const reference = closed(contract && (await referenceOf(graph, probe, plain)));
+    const lowering = lower(graph, target);
+    const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering), ...nothingDone(run, ledger, schemeNamed(options.scheme))];
     ledger.settle();
     if (options.strict) refuseSkips(ledger, diagnostics);
+    const lowered = cloneGraph(graph);
     restoreTypes(graph, types);
     await describe(graph, plan, options);
     options.signal?.throwIfAborted();
-    const { files } = writeModel(graph, options.output, { externalData: options.externalData ?? 'auto' });
+    const { files, check } = await written(graph, options, (tensors) =>
+      reference ? checkLowered(exchanged(lowered, tensors), target, reference, { probe, ctx, executor }) : null,
+    );
     return {
       model: options.model,
       pipeline: plan.text,
@@ -107,14 +118,14 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
       bytesBefore,
       bytesAfter: files.reduce((n, f) => n + f.bytes, 0),
       ledger: ledger.entries,
-      diagnostics,
+      diagnostics: [...diagnostics, ...(check?.diagnostics ?? [])],
       passes: run.passes.map((p) => ({ call: p.call, counts: Object.fromEntries(p.counts), milliseconds: Math.round(p.milliseconds) })),
       left: leftAtRunTime(lowering.left),
       exactDifference: contract?.worst ?? null,
-      loweringDifference: lowering.difference,
+      loweringDifference: check?.difference ?? null,
     };
   } finally {
-    await executor.close();
+    for (const one of open.toReversed()) await one.close();
   }
 }
 
@@ -160,37 +171,60 @@ function runPlan(
   });
 }
 
-/**
- * Lowers the graph; with a probe, gives the difference to the fake-quantized graph that it was, as far as the target takes it. Both run
- * without ORT's own rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum. What
- * computes in f16 runs with f16's rounding and range, which ONNX Runtime skips on a CPU. Then the lowered graph runs with rewriting, as it
- * will for the user: ONNX Runtime refuses some things only once it has fused them.
- */
-async function lower(
-  graph: Graph,
-  target: Target,
-  executor: OrtExecutor,
-  check: { readonly probe: Feeds; readonly ctx: SweepContext } | null,
-): Promise<Lowering & { readonly difference: number | null }> {
+/** Turns what the IR has into what the target has. */
+function lower(graph: Graph, target: Target): Lowering {
   const declined = declineFor(target, graph);
-  const plain = check && { ...check.ctx, services: { ...check.ctx.services, executor: executor.plain } };
-  const reference = check && plain && (await referenceOf(graph, check.probe, plain));
   const lowered = lowerTo(target, graph);
-  const lowering = { ...lowered, report: [...declined, ...lowered.report] };
   if (target.floats === 'f32') storeHalves(graph);
   settleOpset(graph);
-  if (!reference || !plain) return { ...lowering, difference: null };
+  return { ...lowered, report: [...declined, ...lowered.report] };
+}
+
+/** Writes the model beside its place, has it looked at, and moves it there; it is gone when it does not stand the look. */
+async function written<T>(
+  graph: Graph,
+  { output, externalData = 'auto' }: Settled,
+  look: (tensors: StagedModel['tensors']) => Promise<T> | null,
+): Promise<{ readonly files: readonly WrittenFile[]; readonly check: T | null }> {
+  const staged = stageModel(graph, output, { externalData });
+  try {
+    const check = await look(staged.tensors);
+    return { files: staged.commit().files, check };
+  } catch (error) {
+    staged.discard();
+    throw error;
+  }
+}
+
+/** The graph with the constants that were written, so that none of them is computed again. */
+function exchanged(graph: Graph, tensors: StagedModel['tensors']): Graph {
+  for (const each of eachGraph(graph))
+    for (const value of [...each.constants]) if (tensors.has(value.constant!)) exchange(each, value, tensors.get(value.constant!)!);
+  return graph;
+}
+
+/**
+ * The difference of a lowered graph to the fake-quantized graph that it was, as far as the target takes it. Both run without ORT's own
+ * rewriting: an input that lies between two codes must not fall to different sides for the sake of a fused sum. What computes in f16 runs
+ * with f16's rounding and range, which ONNX Runtime skips on a CPU. Then the lowered graph runs with rewriting, as it will for the user:
+ * ONNX Runtime refuses some things only once it has fused them.
+ */
+async function checkLowered(
+  graph: Graph,
+  target: Target,
+  reference: Reference,
+  { probe, ctx, executor }: { readonly probe: Feeds; readonly ctx: SweepContext; readonly executor: OrtExecutor },
+): Promise<{ readonly difference: number; readonly diagnostics: readonly Diagnostic[] }> {
   const halves = target.floats === 'f16';
   const checked = halves ? roundingHalves(graph) : cloneGraph(graph);
   inferTypes(checked);
-  const { worst, divergence } = await compare(reference, checked, plain, { tolerance: farthest, executor: executor.plain });
-  await reference.close();
+  const { worst, divergence } = await compare(reference, checked, ctx, { tolerance: farthest, executor: executor.plain });
   const difference = divergence?.difference ?? worst;
   const overflow = halves && difference === Infinity ? [diagnostic('QC4005', `outputs on the probe are not finite`)] : [];
   if (overflow.length === 0 && !(difference <= farthest))
     fail('QC4006', `outputs on the probe differ by ${difference.toPrecision(2)} relative to those before lowering to ${target.name}`);
-  await (await referenceOf(graph, check.probe, check.ctx)).close();
-  return { ...lowering, diagnostics: [...lowering.diagnostics, ...overflow], difference };
+  await (await referenceOf(graph, probe, ctx)).close();
+  return { difference, diagnostics: overflow };
 }
 
 /** What a sweep outside of the passes asks for. */

@@ -1,7 +1,8 @@
+import { statSync } from 'node:fs';
 import { basename, parse, relative, resolve, sep } from 'node:path';
 import type { Graph } from '../../ir/graph.ts';
 import { fail } from '../../ir/diagnostics.ts';
-import type { FileRange, Tensor } from '../../ir/tensor.ts';
+import { inFile, type FileRange, type Tensor } from '../../ir/tensor.ts';
 import { bitsOf } from '../../ir/types.ts';
 import { eachGraph, eachNode } from '../../ir/walk.ts';
 import { carriedOfGraph, carriedOfValue } from './carried.ts';
@@ -13,7 +14,8 @@ import { field, joined, lengthOf, type Piece } from './pieces.ts';
 import { encodeMessage, int64, toNumber } from './proto.ts';
 import { smallPayload } from './skeleton.ts';
 import { dataTypeOf } from './type-protos.ts';
-import { replaceFiles, writeTemporaryFiles, type PlannedFile, type WrittenFile } from './write-files.ts';
+import { rangeReader, stampOf } from './files.ts';
+import { stageFiles, writeTemporaryFiles, type PlannedFile, type WrittenFile } from './write-files.ts';
 
 export interface WriteOptions {
   /** Whether weights go to a side file; `auto` does so beyond 1 GiB. */
@@ -24,8 +26,20 @@ export interface WriteResult {
   readonly files: readonly WrittenFile[];
 }
 
+/** A model that lies beside its place until it is moved there. */
+export interface StagedModel {
+  /** Every constant that was written as data, and the same in the staged files. */
+  readonly tensors: ReadonlyMap<Tensor, Tensor>;
+  commit(): WriteResult;
+  discard(): void;
+}
+
 /** Saves a graph as an ONNX model, weights streamed one at a time; a failure leaves no file behind and no old one changed. */
-export function writeModel(graph: Graph, path: string, options: WriteOptions = {}): WriteResult {
+export const writeModel = (graph: Graph, path: string, options: WriteOptions = {}): WriteResult =>
+  stageModel(graph, path, options).commit();
+
+/** As `writeModel`, up to the point where the files are moved to their places, so that what will be there can be looked at before. */
+export function stageModel(graph: Graph, path: string, options: WriteOptions = {}): StagedModel {
   refuseOddTypes(graph);
   const weights = new Set(allConstants(graph));
   const total = [...weights].reduce((n, t) => n + dataLength(t), 0);
@@ -33,7 +47,23 @@ export function writeModel(graph: Graph, path: string, options: WriteOptions = {
   const layout = external ? layOut(weights, `${basename(path)}.data`) : new Map<Tensor, ExternalPlace>();
   const files: PlannedFile[] = [{ path, pieces: checkedModel(graph, (tensor) => layout.get(tensor) ?? null) }];
   if (layout.size > 0) files.push({ path: `${path}.data`, pieces: sidePieces(layout) });
-  return { files: replaceFiles(files) };
+  const staged = stageFiles(files);
+  return {
+    tensors: new Map(files.flatMap((f) => tensorsIn(staged.at(f.path), f.pieces))),
+    commit: () => ({ files: staged.commit() }),
+    discard: staged.discard,
+  };
+}
+
+/** The constants that were written to a file as ranges of it. */
+function tensorsIn(path: string, pieces: readonly Piece[]): readonly (readonly [Tensor, Tensor])[] {
+  const read = rangeReader(stampOf(statSync(path)));
+  let offset = 0;
+  return pieces.flatMap((piece) => {
+    const at = { path: resolve(path), offset, length: piece.length };
+    offset += piece.length;
+    return piece instanceof Uint8Array ? [] : [[piece.tensor, inFile(piece.tensor.dtype, piece.tensor.shape, at, read)] as const];
+  });
 }
 
 /**

@@ -39,26 +39,54 @@ function kindOf(path: string, stats: Stats | undefined): string | null {
   return stats.isDirectory() ? 'a folder' : stats.isFIFO() ? 'a pipe' : stats.isSocket() ? 'a socket' : 'a device';
 }
 
-/** Writes all files beside their places and then moves them there, the first one last; on failure nothing is left (QC4201). */
-export function replaceFiles(files: readonly PlannedFile[]): WrittenFile[] {
+/** Files that lie beside their places until they are moved there. */
+export interface StagedFiles {
+  /** Where the file of this path lies meanwhile. */
+  at(path: string): string;
+  /** Moves them to their places, the first one last; on failure nothing is left (QC4201). */
+  commit(): WrittenFile[];
+  /** Removes them. */
+  discard(): void;
+}
+
+/** Writes all files beside their places; on failure nothing is left (QC4201). */
+export function stageFiles(files: readonly PlannedFile[]): StagedFiles {
   for (const { path } of files) checkReplaceable(path);
   const pending = new Map(files.toReversed().map((f) => [f.path, `${f.path}.${process.pid}.tmp`]));
   // What did not exist before must not stay behind when a later file cannot be put in its place.
   const added = files.map((f) => f.path).filter((path) => !existsSync(path));
-  try {
-    for (const file of files.toReversed()) writePieces(pending.get(file.path)!, file.pieces);
-    for (const [path, temporary] of pending) {
-      renameSync(temporary, path);
-      pending.delete(path);
-    }
-    return files.map((f) => ({ path: f.path, bytes: lengthOf(f.pieces) }));
-  } catch (error) {
+  const discard = (): void => {
     for (const temporary of pending.values()) rmSync(temporary, { force: true });
-    for (const path of added) if (!pending.has(path)) rmSync(path, { force: true });
-    if (error instanceof QcError) throw error;
-    return fail('QC4201', `cannot write ${files[0]?.path}: ${reasonOf(error)}`, placeOf(files[0]?.path ?? ''));
-  }
+  };
+  const orDiscard = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (error) {
+      discard();
+      for (const path of added) if (!pending.has(path)) rmSync(path, { force: true });
+      if (error instanceof QcError) throw error;
+      return fail('QC4201', `cannot write ${files[0]?.path}: ${reasonOf(error)}`, placeOf(files[0]?.path ?? ''));
+    }
+  };
+  orDiscard(() => {
+    for (const file of files.toReversed()) writePieces(pending.get(file.path)!, file.pieces);
+  });
+  return {
+    at: (path) => pending.get(path)!,
+    commit: () =>
+      orDiscard(() => {
+        for (const [path, temporary] of pending) {
+          renameSync(temporary, path);
+          pending.delete(path);
+        }
+        return files.map((f) => ({ path: f.path, bytes: lengthOf(f.pieces) }));
+      }),
+    discard,
+  };
 }
+
+/** Writes all files beside their places and then moves them there, the first one last; on failure nothing is left (QC4201). */
+export const replaceFiles = (files: readonly PlannedFile[]): WrittenFile[] => stageFiles(files).commit();
 
 /** Writes files that need not outlive this process, in their places (QC4201). */
 export function writeTemporaryFiles(files: readonly PlannedFile[]): void {

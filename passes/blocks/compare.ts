@@ -5,7 +5,7 @@ import { isFloat, type DType } from '../../ir/types.ts';
 import { largestDifference } from '../infra/difference.ts';
 import { runOnce, typeOfArray, type Executor, type Feeds, type HostTensor } from '../infra/executor.ts';
 import { partOf, type Part } from './parts.ts';
-import type { Reference } from './reference.ts';
+import type { Cut, Reference } from './reference.ts';
 import type { SweepContext } from './sweep.ts';
 
 /** Where two graphs part: what computes the same values from the same arrays in one and in the other. */
@@ -39,37 +39,51 @@ export interface CompareSettings {
 export async function compare(reference: Reference, after: Graph, ctx: SweepContext, settings: CompareSettings): Promise<Comparison> {
   const [old, now] = [valuesByName(reference.graph), valuesByName(after)];
   const known = new Set(reference.graph.inputs.map((v) => v.name));
-  const cuts: (readonly string[])[] = [];
+  const cuts: Cut[] = [];
   let worst = 0;
   let divergence: Divergence | null = null;
-  for (const names of reference.cuts) {
+  for (const cut of reference.cuts) {
     ctx.signal.throwIfAborted();
-    const open = names.filter((name) => !known.has(name));
+    const terms = cut.terms.filter((name) => old.has(name) && now.has(name));
+    const open = [...cut.crossing, ...terms].filter((name) => !known.has(name));
     const [was, is] = [valuesOf(old, open), valuesOf(now, open)];
     if (!was || !is) continue;
     const [before, part] = [partOf(reference.graph, was, known), partOf(after, is, known)];
-    if (before.signature === part.signature) divergence = null;
-    else {
-      const found = await differenceOf(reference, part, settings);
-      divergence = found.difference <= settings.tolerance ? null : { ...found, before: extracted('before', before, found.feeds) };
-      worst = divergence === null ? Math.max(worst, found.difference) : worst;
-    }
-    if (divergence !== null) continue;
-    cuts.push(names);
-    for (const name of names) known.add(name);
+    const changed = before.signature === part.signature ? null : await run(reference, part, settings.executor);
+    const difference = changed ? largestDifference(pick(changed.expected, cut.crossing), changed.found) : 0;
+    const agree = difference <= settings.tolerance;
+    divergence = agree
+      ? null
+      : { before: extracted('before', before, changed!.feeds), after: changed!.graph, feeds: changed!.feeds, difference };
+    if (!agree) continue;
+    worst = Math.max(worst, difference);
+    cuts.push(cut);
+    // A term may be in another basis where what it is a term of is not.
+    const isSame = (name: string): boolean =>
+      !changed || largestDifference(pick(changed.expected, [name]), changed.found) <= settings.tolerance;
+    for (const name of [...cut.crossing, ...terms.filter(isSame)]) known.add(name);
   }
   return { worst, divergence, cuts };
 }
 
-/** Runs a part on the reference's arrays. */
-async function differenceOf(reference: Reference, part: Part, { executor }: CompareSettings): Promise<Omit<Divergence, 'before'>> {
-  const feeds = await reference.values(part.inputs.map((v) => v.name));
-  const after = extracted('after', part, feeds);
-  const fitting = fitted(after, feeds);
-  const expected = await reference.values(part.outputs.map((v) => v.name));
-  const found = await runOnce(executor, after, fitting);
-  return { after, feeds, difference: largestDifference(expected, found) };
+interface PartRun {
+  readonly graph: Graph;
+  readonly feeds: Feeds;
+  /** What the reference has for the outputs, and what the run gave. */
+  readonly expected: Feeds;
+  readonly found: Feeds;
 }
+
+/** Runs a part on the reference's arrays. */
+async function run(reference: Reference, part: Part, executor: Executor): Promise<PartRun> {
+  const feeds = await reference.values(part.inputs.map((v) => v.name));
+  const graph = extracted('after', part, feeds);
+  const expected = await reference.values(part.outputs.map((v) => v.name));
+  return { graph, feeds, expected, found: await runOnce(executor, graph, fitted(graph, feeds)) };
+}
+
+const pick = (feeds: Feeds, names: readonly string[]): Feeds =>
+  Object.fromEntries(names.flatMap((name) => (feeds[name] ? [[name, feeds[name]] as const] : [])));
 
 /** A part as a graph of its own. Its inputs must have element types; what inference left open is known from the data. */
 const extracted = (name: string, part: Part, feeds: Feeds): Graph =>

@@ -4,12 +4,20 @@ import type { Feeds } from '../infra/executor.ts';
 import { blocks } from './blocks.ts';
 import { sweep, type SweepContext } from './sweep.ts';
 
+/** Names of values at one place of a graph. */
+export interface Cut {
+  /** What crosses the cut; at the end, the outputs. */
+  readonly crossing: readonly string[];
+  /** What these are made of: a kernel that adds and goes on in one step reads this instead. */
+  readonly terms: readonly string[];
+}
+
 /** What a graph computes on one sample, where it is cut into blocks and at its outputs. */
 export interface Reference {
   /** As it was then. */
   readonly graph: Graph;
-  /** Names of the values that cross the cuts, in order; those of the outputs come last. */
-  readonly cuts: readonly (readonly string[])[];
+  /** In order. */
+  readonly cuts: readonly Cut[];
   /** Arrays by name: of the inputs, of what crosses a cut, of the outputs. */
   values(names: readonly string[]): Promise<Feeds>;
   close(): Promise<void>;
@@ -23,7 +31,7 @@ export async function referenceOf(graph: Graph, probe: Feeds, ctx: SweepContext,
     const later = new Set(parts.slice(k + 1).flatMap((p) => p.inputs));
     return parts.slice(0, k + 1).flatMap((p) => p.outputs.filter((v) => later.has(v)));
   });
-  const kept: readonly (readonly Value[])[] = [...crossing, copy.outputs];
+  const places = [...crossing, copy.outputs].map((values, k, all) => ({ values, terms: k === all.length - 1 ? [] : termsOf(values) }));
   const spool = ctx.services.spool();
   const stored = new Set<string>();
   const put = async (feeds: Feeds): Promise<void> => {
@@ -31,7 +39,7 @@ export async function referenceOf(graph: Graph, probe: Feeds, ctx: SweepContext,
     for (const name of Object.keys(feeds)) stored.add(name);
   };
   await put(probe);
-  const wanted = new Set(kept.flat());
+  const wanted = new Set(places.flatMap((p) => [...p.values, ...p.terms]));
   const names = new Set([...wanted].map((v) => v.name));
   await sweep(copy, [probe], ctx, {
     least,
@@ -42,7 +50,7 @@ export async function referenceOf(graph: Graph, probe: Feeds, ctx: SweepContext,
   });
   return {
     graph: copy,
-    cuts: kept.map((values) => values.map((v) => v.name)),
+    cuts: places.map((p) => ({ crossing: p.values.map((v) => v.name), terms: p.terms.map((v) => v.name) })),
     async values(some) {
       // An output that is a constant is computed by nothing.
       const parts = await Promise.all(some.filter((name) => stored.has(name)).map((name) => spool.get(name)));
@@ -51,3 +59,7 @@ export async function referenceOf(graph: Graph, probe: Feeds, ctx: SweepContext,
     close: () => spool.close(),
   };
 }
+
+/** The computed operands of what makes some values. */
+const termsOf = (values: readonly Value[]): readonly Value[] =>
+  values.flatMap((v) => v.producer?.operands.flatMap((u) => (u.value?.producer ? [u.value] : [])) ?? []);

@@ -1,4 +1,4 @@
-import { int, ints } from '../../ir/attributes.ts';
+import { int } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
 import { translation } from '../../ir/channel.ts';
 import { cloneNode } from '../../ir/clone.ts';
@@ -9,6 +9,7 @@ import { readsOf } from '../../ir/slice.ts';
 import { tensorType } from '../../ir/types.ts';
 import { shiftProduct } from '../../ir/weights.ts';
 import { attentionFed, linearsOf, type Linear } from '../linears.ts';
+import { roundedWeight } from './round-weight.ts';
 import type { ActivationScheme, WeightScheme } from '../../ir/scheme.ts';
 
 /** What the loss of a site is measured on: its linears, what follows them, and the values that are compared. */
@@ -93,9 +94,7 @@ export function lossGraph(region: LossRegion, site: Site, settings: LossSettings
   const narrowed = inside.value('Div', [centred, width!]);
   const quantized = settings.activation ? quantizeActivation(inside, narrowed, settings.activation, scale, zero) : narrowed;
   const edit = (linear: Linear, copied: Value): { readonly weight: Value; readonly bias: Value } => ({
-    weight: settings.weights
-      ? quantizeWeight(inside, copied, width!, settings.weights, settings.groups)
-      : inside.value('Mul', [copied, column(inside, width!)]),
+    weight: weightFor(inside, inside.value('Mul', [copied, column(inside, width!)]), settings),
     bias: inside.constant('bias', shiftProduct(translation(settings.centre), linear.weight.constant!)),
   });
   // Constants are those of the reference, which the body captures.
@@ -147,29 +146,12 @@ function quantizeActivation(build: Builder, x: Value, spec: LossActivation, scal
   return build.value(FakeQuantize.schema.op, [x, scale!, zero!, everyChannel], attributes);
 }
 
-/** Q(s W), round to nearest, one scale for each output channel and run of rows, or one for all, found in the graph. */
-function quantizeWeight(build: Builder, weight: Value, width: Value, spec: WeightScheme, groups: readonly number[]): Value {
-  const bounds = codeRange(spec.bits, spec.symmetric);
-  const attributes = { qmin: int(bounds.min), qmax: int(bounds.max), symmetric: int(spec.symmetric ? 1 : 0) };
-  const scaled = build.value('Mul', [weight, column(build, width)]);
-  if (spec.per === 'tensor') {
-    const row = build.value(DynamicQuantize.schema.op, [build.value('Reshape', [scaled, build.ints('axes', [1, -1])])], attributes);
-    return build.value('Reshape', [row, build.value('Shape', [scaled])]);
-  }
-  const turned = build.value('Transpose', [scaled], { perm: ints([1, 0]) });
-  const parts = groups.length === 1 ? [turned] : split(build, turned, groups);
-  const quantized = parts.map((p) => build.value(DynamicQuantize.schema.op, [p], attributes));
-  const joined = quantized.length === 1 ? quantized[0]! : build.value('Concat', quantized, { axis: int(1) });
-  return build.value('Transpose', [joined], { perm: ints([1, 0]) });
-}
+/** Q(s W), or s W where weights stay in float. */
+const weightFor = (build: Builder, scaled: Value, { weights, groups }: LossSettings): Value =>
+  weights ? roundedWeight(build, scaled, weights, groups) : scaled;
 
 /** [n] as [n, 1]. */
 const column = (build: Builder, v: Value): Value => build.value('Unsqueeze', [v, build.ints('axes', [1])]);
-
-function split(build: Builder, v: Value, sizes: readonly number[]): readonly Value[] {
-  const results = sizes.map((_, i) => ({ name: build.graph.freshName(`part ${i} of ${v.name}`), type: null }));
-  return build.insert({ op: 'Split', inputs: [v, build.ints('axes', sizes)], attributes: { axis: int(1) }, results }).outputs;
-}
 
 /** The sum over the last axis of (a - b)^2. */
 function squaredDistance(build: Builder, a: Value, b: Value): Value {
