@@ -83,7 +83,7 @@ const roles: readonly Role[] = ['norm', 'linear', 'query', 'key', 'value'];
 
 function passesPage(): string {
   return blocks(
-    generated('passes/index.ts, passes/schemes.ts and codegen/targets'),
+    generated('passes/index.ts, passes/quantize/schemes.ts and codegen/targets'),
     '# Passes, schemes, targets',
     'What `qc passes` lists. [writing-a-pass.md](writing-a-pass.md) says what the words mean, [methods.md](methods.md) what `rptq`, `os+` and `quantize` compute.',
     '## Passes',

@@ -17,7 +17,7 @@ import {
 } from '../ir/index.ts';
 import { fail } from '../ir/diagnostics.ts';
 import { linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
-import { isHead } from '../passes/linears.ts';
+import { isHead } from '../passes/model/linears.ts';
 import { openModel } from './model.ts';
 
 /** What a model holds, as `qc inspect --json` prints it. */

@@ -1,5 +1,5 @@
 import type { Node } from '../../ir/graph.ts';
-import { weightOf } from '../linears.ts';
+import { weightOf } from '../model/linears.ts';
 
 /** Why heads are passed over. */
 export const headInFloat = 'a head stays in float (mark-sites{head} quantizes it if its weight is its own)';

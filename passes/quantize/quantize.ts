@@ -12,11 +12,11 @@ import type { ActivationScheme, Scheme, WeightScheme } from '../../ir/scheme.ts'
 import { changeBasis, channelsAt, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { floats, lazy } from '../../ir/tensor.ts';
-import { fold } from '../fold-channels/fold-channels.ts';
+import { fold } from '../channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
-import { schemeNamed } from '../schemes.ts';
+import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../model/linears.ts';
+import { schemeNamed } from './schemes.ts';
 import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock, usualRange, usualRangeName } from './layout.ts';
 import { weightParameters } from './weights.ts';
 

@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { kmeans } from 'ml-kmeans';
 import { Random } from 'ml-random';
 import { admits, free, headed, permutation } from '../../ir/index.ts';
-import { aligned, cluster, clusterWithin, rangeFeatures } from '../../passes/rptq/cluster.ts';
-import { lloyd } from '../../passes/rptq/lloyd.ts';
-import { seeds } from '../../passes/rptq/seeding.ts';
+import { aligned, cluster, clusterWithin, rangeFeatures } from '../../passes/methods/rptq/cluster.ts';
+import { lloyd } from '../../passes/methods/rptq/lloyd.ts';
+import { seeds } from '../../passes/methods/rptq/seeding.ts';
 
 const all = { perm: true, scale: true, shift: true } as const;
 const point = fc

@@ -7,9 +7,9 @@ import { diagnostic } from '../../ir/diagnostics.ts';
 import { nodesInBodies } from '../../ir/walk.ts';
 import { flag, text } from '../infra/options.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { isHead, isNorm, linearsOf, nameOf, weightOf, type Linear } from '../linears.ts';
-import { headInFloat, productLeft } from './products.ts';
-import { schemeNamed } from '../schemes.ts';
+import { isHead, isNorm, linearsOf, nameOf, weightOf, type Linear } from '../model/linears.ts';
+import { headInFloat, productLeft } from '../mark-sites/products.ts';
+import { schemeNamed } from './schemes.ts';
 
 /** Decides what is to be quantized: marks the inputs of linears, and of attention where the scheme asks for it. */
 export const markSites = definePass({

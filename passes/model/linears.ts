@@ -1,8 +1,8 @@
-import { isMatrix } from '../ir/constants.ts';
-import type { Graph, Node, Value } from '../ir/graph.ts';
-import { Attention, MatMul } from '../ir/ops/generated.ts';
-import { FakeQuantize } from '../ir/ops/qc.ts';
-import { viewAs } from '../ir/ops/view.ts';
+import { isMatrix } from '../../ir/constants.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { Attention, MatMul } from '../../ir/ops/generated.ts';
+import { FakeQuantize } from '../../ir/ops/qc.ts';
+import { viewAs } from '../../ir/ops/view.ts';
 
 /** A product with a constant weight: x [.., in] times W [in, out]. */
 export interface Linear {

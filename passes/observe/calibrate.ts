@@ -9,7 +9,7 @@ import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor } from '../infra/executor.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../blocks/sweep.ts';
-import { addReductions, addShapes, reductions, type Seen } from './observe-slice.ts';
+import { addReductions, addShapes, reductions, type Seen } from './reductions.ts';
 
 /** Runs the model over the calibration samples, or takes saved statistics, and fills every observer. */
 export const calibrate = definePass({

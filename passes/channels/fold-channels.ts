@@ -6,9 +6,9 @@ import { Decode, Encode } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { nameOf } from '../linears.ts';
-import { down } from './down.ts';
-import { up } from './up.ts';
+import { nameOf } from '../model/linears.ts';
+import { down } from '../fold-channels/down.ts';
+import { up } from '../fold-channels/up.ts';
 
 /**
  * Makes changes of basis disappear: every Encode moves up into the weights, norms and biases that make its operand, every

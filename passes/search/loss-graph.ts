@@ -8,7 +8,7 @@ import { codeRange } from '../../ir/quant.ts';
 import { readsOf } from '../../ir/slice.ts';
 import { tensorType } from '../../ir/types.ts';
 import { shiftProduct } from '../../ir/weights.ts';
-import { attentionFed, linearsOf, type Linear } from '../linears.ts';
+import { attentionFed, linearsOf, type Linear } from '../model/linears.ts';
 import type { ActivationScheme, WeightScheme } from '../../ir/scheme.ts';
 
 /** What the loss of a site is measured on: its linears, what follows them, and the values that are compared. */

@@ -2,8 +2,8 @@ import { free, meet, pinned, type Freedom } from '../../ir/freedom.ts';
 import type { Node, Value } from '../../ir/graph.ts';
 import { Attention } from '../../ir/ops/generated.ts';
 import { Decode, Encode, Observer, Site } from '../../ir/ops/qc.ts';
-import { down } from './down.ts';
-import { up } from './up.ts';
+import { down } from '../fold-channels/down.ts';
+import { up } from '../fold-channels/up.ts';
 
 /** Which changes of basis at a site would fold away completely. */
 export function freedomAt(site: Site, size: number): Freedom {

@@ -1,17 +1,17 @@
-import { standardize } from '../../ir/channel.ts';
-import { diagnostic, fail } from '../../ir/diagnostics.ts';
-import type { Graph } from '../../ir/graph.ts';
-import type { Site } from '../../ir/ops/qc.ts';
-import { inferTypes } from '../../ir/shapes/infer.ts';
-import { changeBasis, sites, statisticsAt } from '../../ir/site.ts';
-import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../fold-channels/freedom-at.ts';
-import { choice, flag, float, int, text } from '../infra/options.ts';
-import { definePass, type PassContext } from '../infra/pass.ts';
-import { layoutOptions } from '../quantize/layout.ts';
+import { standardize } from '../../../ir/channel.ts';
+import { diagnostic, fail } from '../../../ir/diagnostics.ts';
+import type { Graph } from '../../../ir/graph.ts';
+import type { Site } from '../../../ir/ops/qc.ts';
+import { inferTypes } from '../../../ir/shapes/infer.ts';
+import { changeBasis, sites, statisticsAt } from '../../../ir/site.ts';
+import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
+import { choice, flag, float, int, text } from '../../infra/options.ts';
+import { definePass, type PassContext } from '../../infra/pass.ts';
+import { layoutOptions } from '../../quantize/layout.ts';
 import { centred, widths } from './candidates.ts';
-import { capture } from './capture.ts';
-import { lossRegion } from './loss-graph.ts';
-import type { Target } from './target.ts';
+import { capture } from '../../search/capture.ts';
+import { lossRegion } from '../../search/loss-graph.ts';
+import type { Target } from '../../search/target.ts';
 import { bestThreshold } from './threshold.ts';
 
 /**

@@ -1,19 +1,19 @@
-import { standardize } from '../../ir/channel.ts';
-import type { Graph } from '../../ir/graph.ts';
-import type { Layout } from '../../ir/layout.ts';
-import type { Site } from '../../ir/ops/qc.ts';
-import type { Scheme } from '../../ir/scheme.ts';
-import { moved } from '../../ir/statistics.ts';
-import type { Feeds } from '../infra/executor.ts';
-import type { PassContext } from '../infra/pass.ts';
-import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange } from '../quantize/layout.ts';
-import { schemeNamed } from '../schemes.ts';
+import { standardize } from '../../../ir/channel.ts';
+import type { Graph } from '../../../ir/graph.ts';
+import type { Layout } from '../../../ir/layout.ts';
+import type { Site } from '../../../ir/ops/qc.ts';
+import type { Scheme } from '../../../ir/scheme.ts';
+import { moved } from '../../../ir/statistics.ts';
+import type { Feeds } from '../../infra/executor.ts';
+import type { PassContext } from '../../infra/pass.ts';
+import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange } from '../../quantize/layout.ts';
+import { schemeNamed } from '../../quantize/schemes.ts';
 import { centred, thresholds, widths } from './candidates.ts';
-import type { Captured } from './capture.ts';
-import { lossGraph, names, type LossActivation } from './loss-graph.ts';
-import { candidateFeeds, sameLoss, search, type Found, type LossSample, type SearchKind } from './search.ts';
-import { stacked } from './stack.ts';
-import type { Target } from './target.ts';
+import type { Captured } from '../../search/capture.ts';
+import { lossGraph, names, type LossActivation } from '../../search/loss-graph.ts';
+import { candidateFeeds, sameLoss, search, type Found, type LossSample, type SearchKind } from '../../search/search.ts';
+import { stacked } from '../../search/stack.ts';
+import type { Target } from '../../search/target.ts';
 
 export interface ThresholdSettings extends Layout {
   readonly scheme: string;

@@ -3,7 +3,7 @@ import type { ChannelRange } from '../../ir/statistics.ts';
 import type { Feeds, HostTensor, Program } from '../infra/executor.ts';
 import { groupRanges } from '../quantize/layout.ts';
 import type { ActivationScheme } from '../../ir/scheme.ts';
-import { coarse, fine } from './candidates.ts';
+import { coarse, fine } from '../methods/os-plus/candidates.ts';
 import { names } from './loss-graph.ts';
 
 export interface Found {

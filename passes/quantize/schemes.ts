@@ -1,7 +1,7 @@
-import { fail } from '../ir/diagnostics.ts';
-import type { Grid } from '../ir/quant.ts';
-import type { ActivationScheme, Scheme, WeightScheme } from '../ir/scheme.ts';
-import { suggestion } from './infra/options.ts';
+import { fail } from '../../ir/diagnostics.ts';
+import type { Grid } from '../../ir/quant.ts';
+import type { ActivationScheme, Scheme, WeightScheme } from '../../ir/scheme.ts';
+import { suggestion } from '../infra/options.ts';
 
 const weights = (bits: number): WeightScheme => ({ bits, symmetric: false, grid: 'standard', per: 'channel' });
 const activation = (bits: number, grid: Grid = 'standard', symmetric = false): ActivationScheme => ({

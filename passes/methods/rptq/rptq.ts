@@ -1,16 +1,16 @@
-import { permutation } from '../../ir/channel.ts';
-import { diagnostic } from '../../ir/diagnostics.ts';
-import { headed, pinned, type Freedom } from '../../ir/freedom.ts';
-import type { Graph, Node, Use } from '../../ir/graph.ts';
-import type { Site } from '../../ir/ops/qc.ts';
-import { changeBasis, setGroups, sites, statisticsAt } from '../../ir/site.ts';
-import type { ChannelRange } from '../../ir/statistics.ts';
-import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../fold-channels/freedom-at.ts';
-import { headsOf } from '../fold-channels/heads.ts';
-import type { Candidate } from '../infra/ledger.ts';
-import { int, text } from '../infra/options.ts';
-import { definePass, type PassContext } from '../infra/pass.ts';
-import { attentionFed, attentionResult, nameOf, weightOf } from '../linears.ts';
+import { permutation } from '../../../ir/channel.ts';
+import { diagnostic } from '../../../ir/diagnostics.ts';
+import { headed, pinned, type Freedom } from '../../../ir/freedom.ts';
+import type { Graph, Node, Use } from '../../../ir/graph.ts';
+import type { Site } from '../../../ir/ops/qc.ts';
+import { changeBasis, setGroups, sites, statisticsAt } from '../../../ir/site.ts';
+import type { ChannelRange } from '../../../ir/statistics.ts';
+import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
+import { headsOf } from '../../fold-channels/heads.ts';
+import type { Candidate } from '../../infra/ledger.ts';
+import { int, text } from '../../infra/options.ts';
+import { definePass, type PassContext } from '../../infra/pass.ts';
+import { attentionFed, attentionResult, nameOf, weightOf } from '../../model/linears.ts';
 import { clusterWithin, rangeFeatures } from './cluster.ts';
 
 interface Settings {

@@ -1,6 +1,6 @@
 import { Random } from 'ml-random';
-import type { Freedom } from '../../ir/freedom.ts';
-import type { ChannelRange } from '../../ir/statistics.ts';
+import type { Freedom } from '../../../ir/freedom.ts';
+import type { ChannelRange } from '../../../ir/statistics.ts';
 import { inertia, lloyd } from './lloyd.ts';
 import { seeds } from './seeding.ts';
 
