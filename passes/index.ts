@@ -20,12 +20,15 @@ export { referenceOf, type Reference } from './blocks/reference.ts';
 export { sweep, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
 export { largestDifference } from './infra/difference.ts';
 export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type Spool } from './infra/executor.ts';
-export { Ledger, type Candidate, type LedgerEntry } from './infra/ledger.ts';
+export { Ledger, nameOf, type Candidate, type LedgerEntry } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
 export { definePass, type Contract, type Pass, type PassContext, type PassSpec, type Services } from './infra/pass.ts';
 export { formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
-export { linearsOf, nameOf, type Linear } from './model/linears.ts';
+export { attentionsOf, isAttention } from './model/attentions.ts';
+export { isHead } from './model/head.ts';
+export { linearsOf, type Linear } from './model/linears.ts';
+export { isNorm } from './model/norms.ts';
 export { schemeNamed, schemes } from './quantize/schemes.ts';
 
 /** Every pass that comes with `qc`, in the order in which a compile usually runs them. */

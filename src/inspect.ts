@@ -16,8 +16,7 @@ import {
   type Value,
 } from '../ir/index.ts';
 import { fail } from '../ir/diagnostics.ts';
-import { linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
-import { isHead } from '../passes/model/linears.ts';
+import { attentionsOf, isHead, isNorm, linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
 import { openModel } from './model.ts';
 
 /** What a model holds, as `qc inspect --json` prints it. */
@@ -119,7 +118,6 @@ function externalFiles(path: string, tensors: readonly Tensor[]): Inspection['ex
 }
 
 const raising = 'raise,mark-sites';
-const norms = new Set(['LayerNormalization', 'RMSNormalization']);
 
 /** Raises the model in memory, which only reads constants that are numbers, shapes or axes. */
 async function recognise(path: string): Promise<Pick<Inspection, 'recognised' | 'notRecognised'>> {
@@ -128,14 +126,13 @@ async function recognise(path: string): Promise<Pick<Inspection, 'recognised' | 
     const marked = sites(graph).length > 0;
     await new PassManager(passes).plan(marked ? 'raise' : raising).run(graph, { services: noServices, contract: null });
     const linears = linearsOf(graph);
-    const ops = countBy([...graph.nodes], (n) => n.op);
     return {
       notRecognised: null,
       recognised: {
         linears: linears.length,
         heads: linears.filter((l) => isHead(graph, l)).length,
-        norms: [...norms].reduce((n, op) => n + (ops[op] ?? 0), 0),
-        attentions: ops['Attention'] ?? 0,
+        norms: [...graph.nodes].filter(isNorm).length,
+        attentions: attentionsOf(graph).length,
         sites: countBy(sites(graph), (s) => s.role),
       },
     };

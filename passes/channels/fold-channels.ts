@@ -5,10 +5,10 @@ import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { Decode, Encode } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
+import { nameOf } from '../infra/ledger.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { nameOf } from '../model/linears.ts';
-import { down } from '../fold-channels/down.ts';
-import { up } from '../fold-channels/up.ts';
+import { isNorm } from '../model/norms.ts';
+import { recordOf } from '../operators/index.ts';
 
 /**
  * Makes changes of basis disappear: every Encode moves up into the weights, norms and biases that make its operand, every
@@ -57,14 +57,14 @@ function foldEncode(graph: Graph, encode: Encode, ctx: Counter): boolean {
 /** T(f(x)): what `f` can take of T moves into it; the rest stays. */
 function enter(graph: Graph, encode: Encode, above: Node, ctx: Counter): boolean {
   const t = encode.transform;
-  const behaviour = up[above.op];
+  const behaviour = recordOf(above).up;
   const freedom = behaviour?.freedom(above, t.size);
   if (!behaviour || !freedom) return false;
   const whole = factor(t, freedom.can);
   // An order that crosses the operator's cells stays; scale and shift may still go in.
   const { moves, stays } = admits(freedom, whole.moves) ? whole : factor(t, { ...freedom.can, perm: false });
   if (isIdentity(moves) || !admits(freedom, moves)) return false;
-  if (!separate(graph, encode, above, moves, behaviour.onward === null && moves.perm === null)) return false;
+  if (!separate(graph, encode, above, moves, behaviour.givesBack === true && moves.perm === null)) return false;
   behaviour.absorb(graph, above, moves);
   if (isNorm(above)) ctx.ledger.done('norm', nameOf(above), 'took scale and shift');
   return settle(graph, encode, encode.x, stays, ctx, `into ${above.op}`);
@@ -73,10 +73,10 @@ function enter(graph: Graph, encode: Encode, above: Node, ctx: Counter): boolean
 /** Sees to it that no one but `encode` reads the result of `above`; other readers get the old value back through a Decode if that is cheap. */
 function separate(graph: Graph, encode: Encode, above: Node, moves: ChannelTransform, cheap: boolean): boolean {
   const value = above.output;
-  const others = [...value.uses].filter((u) => u.node !== encode.node && u.node.op !== 'Shape');
+  const others = [...value.uses].filter((u) => u.node !== encode.node && !recordOf(u.node).readsExtents);
   const isOutput = graph.outputs.includes(value);
   if (others.length === 0 && !isOutput) return true;
-  if (!cheap || isOutput || above.op === 'MatMul') return false;
+  if (!cheap || isOutput) return false;
   const back = { attributes: transformAttributes(inverse(moves)), like: value };
   const decode = Builder.behind(graph, value).make(Decode, { x: value }, back);
   for (const use of others) graph.setInput(use.node, use.index, decode.y);
@@ -112,7 +112,7 @@ function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
       graph.erase(next.node);
       ctx.count('merged');
       moved = true;
-    } else if (use.value === decode.y && down[use.node.op]?.absorb(graph, use, decode)) {
+    } else if (use.value === decode.y && recordOf(use.node).down?.absorb(graph, use, decode)) {
       ctx.count(`into ${use.node.op}`);
       moved = true;
     }
@@ -120,8 +120,6 @@ function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
   if (decode.y.uses.size === 0 && !graph.outputs.includes(decode.y)) graph.erase(decode.node);
   return moved;
 }
-
-const isNorm = (node: Node | null): node is Node => node?.op === 'LayerNormalization' || node?.op === 'RMSNormalization';
 
 /** How many transforms stand where nothing takes them; what becomes of those is for the target to say. */
 export const leftIn = (graph: Graph): number => [...graph.nodes].filter((n) => viewAs(Encode, n) ?? viewAs(Decode, n)).length;

@@ -1,3 +1,8 @@
+import type { Node } from '../../ir/graph.ts';
+
+/** The name that the ledger gives to a node. */
+export const nameOf = (node: Node): string => (node.name === '' ? (node.outputs[0]?.name ?? node.op) : node.name);
+
 /** What a ledger entry is about. */
 export type Candidate = 'linear' | 'norm' | 'attention' | 'cache';
 

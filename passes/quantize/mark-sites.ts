@@ -1,14 +1,16 @@
 import type { Graph, Node, Use, Value } from '../../ir/graph.ts';
-import { Attention } from '../../ir/ops/generated.ts';
 import type { Role } from '../../ir/ops/qc.ts';
-import { viewAs } from '../../ir/ops/view.ts';
 import { markSite } from '../../ir/site.ts';
 import { diagnostic } from '../../ir/diagnostics.ts';
 import { nodesInBodies } from '../../ir/walk.ts';
 import { flag, text } from '../infra/options.ts';
+import { nameOf } from '../infra/ledger.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { isHead, isNorm, linearsOf, nameOf, weightOf, type Linear } from '../model/linears.ts';
-import { headInFloat, productLeft } from '../mark-sites/products.ts';
+import { attentionRoles, attentionsOf, isAttention } from '../model/attentions.ts';
+import { isHead } from '../model/head.ts';
+import { headInFloat, linearsOf, productLeft, weightOf, type Linear } from '../model/linears.ts';
+import { isNorm } from '../model/norms.ts';
+import { hasRole } from '../operators/index.ts';
 import { schemeNamed } from './schemes.ts';
 
 /** Decides what is to be quantized: marks the inputs of linears, and of attention where the scheme asks for it. */
@@ -27,7 +29,7 @@ export const markSites = definePass({
     enterCandidates(graph, ctx);
     const linears = linearsOf(graph).filter((l) => head || !leaveHead(graph, l, ctx));
     for (const [value, group] of byInput(linears)) {
-      const role = value.producer && isNorm(value.producer) ? 'norm' : 'linear';
+      const role = isNorm(value.producer) ? 'norm' : 'linear';
       markSite(
         graph,
         value,
@@ -36,10 +38,8 @@ export const markSites = definePass({
       );
       ctx.count(role);
     }
-    for (const node of [...graph.nodes]) {
-      const attention = viewAs(Attention, node);
-      if (attention) for (const use of attentionUses(attention.node, Object.keys(activations) as Role[])) markAttention(graph, use, ctx);
-    }
+    for (const attention of attentionsOf(graph))
+      for (const use of attentionUses(attention, Object.keys(activations) as Role[])) markAttention(graph, use, ctx);
   },
 });
 
@@ -47,8 +47,8 @@ export const markSites = definePass({
 function enterCandidates(graph: Graph, ctx: PassContext): void {
   for (const node of graph.nodes) {
     if (isNorm(node)) ctx.ledger.enter('norm', nameOf(node));
-    if (node.op === Attention.schema.op) ctx.ledger.enter('attention', nameOf(node));
-    if (node.op === 'Softmax') ctx.ledger.left('attention', nameOf(node), 'not recognised as attention: the spelling is unknown');
+    if (isAttention(node)) ctx.ledger.enter('attention', nameOf(node));
+    if (hasRole(node, 'softmax')) ctx.ledger.left('attention', nameOf(node), 'not recognised as attention: the spelling is unknown');
     enterLinear(node, ctx);
     enterBodies(node, ctx);
   }
@@ -67,7 +67,7 @@ function enterBodies(holder: Node, ctx: PassContext): void {
   const linears = inner.filter((node) => productLeft(node) !== null || weightOf(node));
   for (const node of linears) ctx.ledger.left('linear', nameOf(node), why);
   for (const node of inner.filter(isNorm)) ctx.ledger.left('norm', nameOf(node), why);
-  for (const node of inner) if (node.op === Attention.schema.op || node.op === 'Softmax') ctx.ledger.left('attention', nameOf(node), why);
+  for (const node of inner) if (isAttention(node) || hasRole(node, 'softmax')) ctx.ledger.left('attention', nameOf(node), why);
   if (linears.length === 0) return;
   ctx.report(diagnostic('QC3302', `${linears.length} linears inside the body of ${holder.op} stay in float`, holder.loc));
 }
@@ -84,11 +84,9 @@ function byInput(linears: readonly Linear[]): ReadonlyMap<Value, readonly Linear
   return groups;
 }
 
-const operandRoles: readonly Role[] = ['query', 'key', 'value'];
-
 /** The operands that the scheme quantizes, and the query beside a key even if it stays in float: an order of the two cancels only together. */
 const attentionUses = (node: Node, wanted: readonly Role[]): readonly (readonly [Role, Use])[] =>
-  operandRoles.flatMap((role, i) =>
+  attentionRoles.flatMap((role, i) =>
     wanted.includes(role) || (role === 'query' && wanted.includes('key')) ? [[role, node.operands[i]!] as const] : [],
   );
 

@@ -15,7 +15,7 @@ const rounds: readonly (readonly RewriteRule[])[] = [[...identities, ...layerNor
 /** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
 export const raise = definePass({
   name: 'raise',
-  summary: "turn exporters' spellings into LayerNormalization, MatMul + Add, Gelu and Attention",
+  summary: "turn exporters' spellings into norms, products with biases, GELU and attention",
   contract: 'exact',
   gives: ['raised', 'folded'],
   run(graph, ctx) {

@@ -8,11 +8,11 @@ import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../ch
 import { choice, flag, float, int, text } from '../../infra/options.ts';
 import { definePass, type PassContext } from '../../infra/pass.ts';
 import { layoutOptions } from '../../quantize/layout.ts';
-import { centred, widths } from './candidates.ts';
 import { capture } from '../../search/capture.ts';
-import { lossRegion } from '../../search/loss-graph.ts';
-import type { Target } from '../../search/target.ts';
+import { lossRegion } from '../../search/loss-region.ts';
+import type { OsPlusTarget } from './target.ts';
 import { bestThreshold } from './threshold.ts';
+import { centred, widths } from './thresholds.ts';
 
 /**
  * Outlier Suppression+ (Wei et al. 2023): centres every channel behind a norm, then shrinks the channels that are wider than a
@@ -61,10 +61,10 @@ export const osPlus = definePass({
 });
 
 /** The sites behind norms that can take a scale; those that cannot are reported. */
-export const targetsOf = (graph: Graph, shift: boolean, ctx: PassContext): readonly Target[] =>
+export const targetsOf = (graph: Graph, shift: boolean, ctx: PassContext): readonly OsPlusTarget[] =>
   sites(graph).flatMap((site) => target(graph, site, shift, ctx) ?? []);
 
-function target(graph: Graph, site: Site, shift: boolean, ctx: PassContext): Target | null {
+function target(graph: Graph, site: Site, shift: boolean, ctx: PassContext): OsPlusTarget | null {
   if (site.role !== 'norm') return null;
   const statistics = statisticsAt(site);
   if (!statistics) {
@@ -87,7 +87,7 @@ function target(graph: Graph, site: Site, shift: boolean, ctx: PassContext): Tar
 }
 
 /** Centres the channels of a site and shrinks those that are wider than the threshold; null: none is. */
-function transform(graph: Graph, t: Target, threshold: number | null, ctx: PassContext): void {
+function transform(graph: Graph, t: OsPlusTarget, threshold: number | null, ctx: PassContext): void {
   const at = centred(t.statistics.range, t.shift);
   const width = threshold === null ? at.half.map(() => 1) : widths(at.half, threshold);
   changeBasis(graph, t.site, standardize(at.centre, width));

@@ -8,12 +8,13 @@ import type { Feeds } from '../../infra/executor.ts';
 import type { PassContext } from '../../infra/pass.ts';
 import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange } from '../../quantize/layout.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
-import { centred, thresholds, widths } from './candidates.ts';
 import type { Captured } from '../../search/capture.ts';
 import { lossGraph, names, type LossActivation } from '../../search/loss-graph.ts';
-import { candidateFeeds, sameLoss, search, type Found, type LossSample, type SearchKind } from '../../search/search.ts';
+import { sameLoss, search, type Found, type LossSample, type SearchKind } from '../../search/search.ts';
 import { stacked } from '../../search/stack.ts';
-import type { Target } from '../../search/target.ts';
+import { candidateFeeds } from './candidate.ts';
+import type { OsPlusTarget } from './target.ts';
+import { centred, thresholds, widths } from './thresholds.ts';
 
 export interface ThresholdSettings extends Layout {
   readonly scheme: string;
@@ -25,7 +26,7 @@ export interface ThresholdSettings extends Layout {
 /** The threshold of a site with the least loss on what was captured; null where every channel is narrow already. */
 export async function bestThreshold(
   graph: Graph,
-  t: Target,
+  t: OsPlusTarget,
   settings: ThresholdSettings,
   captured: Captured,
   ctx: PassContext,
@@ -62,7 +63,8 @@ export async function bestThreshold(
 }
 
 /** Whether no value that the loss reads has a fixed number of rows. */
-const takesBatches = ({ site, region }: Target): boolean => [site.x, ...region.others].every((v) => typeof v.type?.shape?.[0] !== 'number');
+const takesBatches = ({ site, region }: OsPlusTarget): boolean =>
+  [site.x, ...region.others].every((v) => typeof v.type?.shape?.[0] !== 'number');
 
 /** The quantizer that the site will have: the scheme's, or symmetric in blocks where the target quantizes so. */
 function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout): LossActivation | null {

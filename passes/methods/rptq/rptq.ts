@@ -6,11 +6,11 @@ import type { Site } from '../../../ir/ops/qc.ts';
 import { changeBasis, setGroups, sites, statisticsAt } from '../../../ir/site.ts';
 import type { ChannelRange } from '../../../ir/statistics.ts';
 import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
-import { headsOf } from '../../fold-channels/heads.ts';
-import type { Candidate } from '../../infra/ledger.ts';
+import { nameOf, type Candidate } from '../../infra/ledger.ts';
 import { int, text } from '../../infra/options.ts';
 import { definePass, type PassContext } from '../../infra/pass.ts';
-import { attentionFed, attentionResult, nameOf, weightOf } from '../../model/linears.ts';
+import { attentionFed, attentionResult, headsOf } from '../../model/attentions.ts';
+import { weightOf } from '../../model/linears.ts';
 import { clusterWithin, rangeFeatures } from './cluster.ts';
 
 interface Settings {
