@@ -20,7 +20,7 @@ export { referenceOf, type Reference } from './blocks/reference.ts';
 export { sweep, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
 export { largestDifference } from './infra/difference.ts';
 export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type Spool } from './infra/executor.ts';
-export { Ledger, nameOf, type Candidate, type LedgerEntry } from './infra/ledger.ts';
+export { Ledger, nameOf, refusalText, type Candidate, type LedgerEntry, type Refused } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
 export { definePass, type Contract, type Pass, type PassContext, type PassSpec, type Services } from './infra/pass.ts';

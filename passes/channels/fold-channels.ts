@@ -9,6 +9,7 @@ import { nameOf } from '../infra/ledger.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { isNorm } from '../model/norms.ts';
 import { recordOf } from '../operators/index.ts';
+import { left, whyLeft } from './left.ts';
 
 /**
  * Makes changes of basis disappear: every Encode moves up into the weights, norms and biases that make its operand, every
@@ -22,7 +23,7 @@ export const foldChannels = definePass({
   gives: ['folded'],
   run(graph, ctx) {
     fold(graph, ctx);
-    ctx.count('left', leftIn(graph));
+    ctx.count('left', left(graph).length);
   },
 });
 
@@ -35,6 +36,10 @@ export function fold(graph: Graph, ctx: Counter): void {
     for (const node of graph.nodes) if (viewAs(Decode, node)) moved = foldDecode(graph, new Decode(node), ctx) || moved;
   }
   eraseDead(graph);
+  ctx.ledger.refuse(
+    'fold-channels',
+    left(graph).map((view) => whyLeft(graph, view)),
+  );
 }
 
 /** What folding reports to. */
@@ -120,6 +125,3 @@ function foldDecode(graph: Graph, decode: Decode, ctx: Counter): boolean {
   if (decode.y.uses.size === 0 && !graph.outputs.includes(decode.y)) graph.erase(decode.node);
   return moved;
 }
-
-/** How many transforms stand where nothing takes them; what becomes of those is for the target to say. */
-export const leftIn = (graph: Graph): number => [...graph.nodes].filter((n) => viewAs(Encode, n) ?? viewAs(Decode, n)).length;

@@ -1,6 +1,7 @@
 import { free, meet, pinned, type Freedom } from '../../ir/freedom.ts';
-import type { Node, Value } from '../../ir/graph.ts';
+import type { Value } from '../../ir/graph.ts';
 import { Decode, type Site } from '../../ir/ops/qc.ts';
+import { describe } from '../infra/ledger.ts';
 import { hasRole, recordOf } from '../operators/index.ts';
 
 /** Which changes of basis at a site would fold away completely. */
@@ -52,8 +53,6 @@ export function refuserBelow(value: Value, size: number, part: Part): string | n
   }
   return null;
 }
-
-const describe = (node: Node): string => (node.name === '' ? `${node.op} %${node.output.name}` : `${node.op} ${node.name}`);
 
 /** What the value's readers take. */
 export function freedomBelow(value: Value, size: number): Freedom {

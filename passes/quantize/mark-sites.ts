@@ -4,7 +4,7 @@ import { markSite } from '../../ir/site.ts';
 import { diagnostic } from '../../ir/diagnostics.ts';
 import { nodesInBodies } from '../../ir/walk.ts';
 import { flag, text } from '../infra/options.ts';
-import { nameOf } from '../infra/ledger.ts';
+import { nameOf, refusalText } from '../infra/ledger.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionRoles, attentionsOf, isAttention } from '../model/attentions.ts';
 import { isHead } from '../model/head.ts';
@@ -48,15 +48,24 @@ function enterCandidates(graph: Graph, ctx: PassContext): void {
   for (const node of graph.nodes) {
     if (isNorm(node)) ctx.ledger.enter('norm', nameOf(node));
     if (isAttention(node)) ctx.ledger.enter('attention', nameOf(node));
-    if (hasRole(node, 'softmax')) ctx.ledger.left('attention', nameOf(node), 'not recognised as attention: the spelling is unknown');
+    if (hasRole(node, 'softmax'))
+      ctx.ledger.left('attention', nameOf(node), `not recognised as attention: ${refusalOf(node, ctx) ?? 'the spelling is unknown'}`);
     enterLinear(node, ctx);
     enterBodies(node, ctx);
   }
 }
 
+/** Why a rule of `raise` left a node as it was; null where none knew it. */
+function refusalOf(node: Node, ctx: PassContext): string | null {
+  const refused = ctx.ledger.refusalAt(nameOf(node));
+  return refused && refusalText(refused);
+}
+
 function enterLinear(node: Node, ctx: PassContext): void {
   const why = productLeft(node);
-  if (why !== null) ctx.ledger.left('linear', nameOf(node), why, { intended: why === headInFloat });
+  const refusal = refusalOf(node, ctx);
+  if (why === headInFloat) ctx.ledger.left('linear', nameOf(node), why, { intended: true });
+  else if (why !== null) ctx.ledger.left('linear', nameOf(node), refusal === null ? why : `${why}: ${refusal}`);
   else if (weightOf(node)) ctx.ledger.enter('linear', nameOf(node));
 }
 

@@ -68,7 +68,7 @@ function raiseRank(graph: Graph, node: Node, inputs: readonly (Value | null)[], 
 /** Reshape(Reshape(x)) = x when the last one gives back x's own extents. */
 const back = rule('drop-reshape-back', op(Reshape, 'last', { data: any('flat') }), ({ last, flat }, { graph }) => {
   const source = flattened(flat);
-  if (!source || !sameShape(source.type?.shape, last.reshaped.type?.shape)) return refuse('not the extents of the source');
+  if (!source || !sameShape(source.type?.shape, last.reshaped.type?.shape)) return 'no-match';
   graph.replace(last.reshaped, source);
 });
 
