@@ -11,6 +11,7 @@ export * from './graph.ts';
 export * from './layout.ts';
 export * as ops from './ops/generated.ts';
 export * from './ops/qc.ts';
+export * from './ops/traits.ts';
 export * from './ops/view.ts';
 export * from './pattern.ts';
 export * from './quant.ts';

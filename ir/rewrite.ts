@@ -9,10 +9,14 @@ export interface RewriteRule {
 }
 
 /**
- * Declares a rule. `rewrite` gets the captures, fully typed, and what makes nodes in front of the one that matched; it must change the graph or
- * refuse.
+ * Declares a rule. `rewrite` gets the captures, fully typed, and what makes nodes in front of the one that matched. It changes the graph, or
+ * refuses because something about the idea is amiss, or gives 'no-match' where the nodes mean something else that nobody would ask about.
  */
-export function rule<C>(name: string, root: Pattern<C>, rewrite: (captures: C, build: Builder) => void | Refusal): RewriteRule {
+export function rule<C>(
+  name: string,
+  root: Pattern<C>,
+  rewrite: (captures: C, build: Builder) => void | 'no-match' | Refusal,
+): RewriteRule {
   return {
     name,
     apply(node, graph) {
@@ -30,6 +34,7 @@ export function rule<C>(name: string, root: Pattern<C>, rewrite: (captures: C, b
 export interface FixpointOptions {
   /** Rewrites before the rules are declared not to settle; default: 50 for each node. */
   readonly limit?: number;
+  /** Gets what rules refused in the last sweep, in which none fired: no reason of a state that a rule changed later. */
   readonly onRefusal?: (rule: string, node: Node, why: Refusal) => void;
 }
 
@@ -39,23 +44,27 @@ export function rewriteToFixpoint(graph: Graph, rules: readonly RewriteRule[], o
   let left = options.limit ?? 1000 + 50 * graph.size;
   for (let again = true; again;) {
     again = false;
+    const refused: Refused[] = [];
     for (const node of graph.nodes) {
-      const name = fireOne(graph, node, rules, options);
+      const name = fireOne(graph, node, rules, refused);
       if (name === null) continue;
       fired.set(name, (fired.get(name) ?? 0) + 1);
       if (--left === 0) fail('QC1302', `rules do not settle; the last was ${name}`, node.loc);
       again = true;
     }
     if (again) eraseDead(graph);
+    else for (const r of refused) options.onRefusal?.(...r);
   }
   return fired;
 }
 
-function fireOne(graph: Graph, node: Node, rules: readonly RewriteRule[], { onRefusal }: FixpointOptions): string | null {
+type Refused = readonly [rule: string, node: Node, why: Refusal];
+
+function fireOne(graph: Graph, node: Node, rules: readonly RewriteRule[], refused: Refused[]): string | null {
   for (const r of rules) {
     const outcome = r.apply(node, graph);
     if (outcome === 'applied') return r.name;
-    if (outcome !== 'no-match') onRefusal?.(r.name, node, outcome);
+    if (outcome !== 'no-match') refused.push([r.name, node, outcome]);
   }
   return null;
 }

@@ -1,18 +1,18 @@
 /** What can be done to a graph. */
-import { calibrate } from './calibrate/calibrate.ts';
+import { calibrate } from './observe/calibrate.ts';
 import { deadCode } from './cleanup/dead-code.ts';
 import { foldConstants } from './cleanup/fold-constants.ts';
 import { tieWeights } from './cleanup/tie-weights.ts';
-import { foldChannels } from './fold-channels/fold-channels.ts';
+import { foldChannels } from './channels/fold-channels.ts';
 import type { Pass } from './infra/pass.ts';
-import { markSites } from './mark-sites/mark-sites.ts';
+import { markSites } from './quantize/mark-sites.ts';
 import { observe } from './observe/observe.ts';
-import { osPlus } from './os-plus/os-plus.ts';
+import { osPlus } from './methods/os-plus/os-plus.ts';
 import { quantize } from './quantize/quantize.ts';
 import { raise } from './raise/raise.ts';
-import { rptq } from './rptq/rptq.ts';
+import { rptq } from './methods/rptq/rptq.ts';
 
-export { collect } from './calibrate/calibrate.ts';
+export { collect } from './observe/calibrate.ts';
 export { blocks, type Block } from './blocks/blocks.ts';
 export { compare, type Comparison } from './blocks/compare.ts';
 export { ContractCheck, exactTolerance } from './blocks/contract.ts';
@@ -20,13 +20,16 @@ export { referenceOf, type Reference } from './blocks/reference.ts';
 export { sweep, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
 export { largestDifference } from './infra/difference.ts';
 export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type Spool } from './infra/executor.ts';
-export { Ledger, type Candidate, type LedgerEntry } from './infra/ledger.ts';
+export { Ledger, nameOf, refusalText, type Candidate, type LedgerEntry, type Refused } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
 export { definePass, type Contract, type Pass, type PassContext, type PassSpec, type Services } from './infra/pass.ts';
 export { formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
-export { linearsOf, nameOf, type Linear } from './linears.ts';
-export { schemeNamed, schemes } from './schemes.ts';
+export { attentionsOf, isAttention } from './model/attentions.ts';
+export { isHead } from './model/head.ts';
+export { linearsOf, type Linear } from './model/linears.ts';
+export { isNorm } from './model/norms.ts';
+export { schemeNamed, schemes } from './quantize/schemes.ts';
 
 /** Every pass that comes with `qc`, in the order in which a compile usually runs them. */
 export const passes: readonly Pass[] = [

@@ -58,7 +58,7 @@ function diagnosticsPage(): string {
     generated('ir/codes.ts and src/cli/errors.ts'),
     '# Diagnostics',
     'Every message of `qc` has a code. `qc explain QC3101` prints the entry below. A message is one line, with notes (why) and a hint (what to do) on lines of their own:',
-    '```\nmodel.onnx#/layers.3/ln_1: warning QC3101: %h_4: reorder left at run time\n  note: LayerNormalization cannot take it\n```',
+    '```\nmodel.onnx#/layers.3/ln_1: warning QC3101: a Gather left at run time behind LayerNormalization\n  note: LayerNormalization /layers.3/ln_1 takes no order, at %h_4\n```',
     'The place in front is the file and, behind `#`, the name of the node; for text it is file, line and column. A code has a severity, which is that of its message unless the message ends the run, and a family, which decides the exit code of the command line:',
     table(
       ['family', 'exit code', 'meaning'],
@@ -83,7 +83,7 @@ const roles: readonly Role[] = ['norm', 'linear', 'query', 'key', 'value'];
 
 function passesPage(): string {
   return blocks(
-    generated('passes/index.ts, passes/schemes.ts and codegen/targets'),
+    generated('passes/index.ts, passes/quantize/schemes.ts and codegen/targets'),
     '# Passes, schemes, targets',
     'What `qc passes` lists. [writing-a-pass.md](writing-a-pass.md) says what the words mean, [methods.md](methods.md) what `rptq`, `os+` and `quantize` compute.',
     '## Passes',

@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { LeftTransform, Lowering } from '../codegen/index.ts';
-import { diagnostic, type Diagnostic, type Graph, type Node, type Scheme } from '../ir/index.ts';
-import { nameOf, type Ledger, type LedgerEntry, type PassCall, type RunReport } from '../passes/index.ts';
+import { diagnostic, type Diagnostic, type Graph, type Scheme } from '../ir/index.ts';
+import { isNorm, nameOf, refusalText, type Ledger, type LedgerEntry, type PassCall, type RunReport } from '../passes/index.ts';
 
 /** What a compile did: printed as a table, or as JSON. */
 export interface CompileReport {
@@ -54,11 +54,13 @@ export function enterLowering(ledger: Ledger, { report, left, diagnostics }: Low
     if (done !== undefined) ledger.done(kind, name, done);
     if (why !== undefined) ledger.left(kind, name, why);
   }
-  const explicit = left.map(({ node, operators, side, neighbour }) => {
+  const explicit = left.map(({ node, name, operators, side, neighbour }) => {
     const parts = operators.map((op) => `${op === 'Add' ? 'an' : 'a'} ${op}`).join(', ');
     if (neighbour && side === 'behind' && isNorm(neighbour))
       ledger.left('norm', nameOf(neighbour), `${parts} behind it: a norm reads its input in its own order`);
-    return diagnostic('QC3101', `${parts} left at run time ${side} ${neighbour?.op ?? 'an input'}`, node.loc);
+    const refused = ledger.refusalAt(name);
+    const notes = refused ? { notes: [refusalText(refused)] } : {};
+    return diagnostic('QC3101', `${parts} left at run time ${side} ${neighbour?.op ?? 'an input'}`, node.loc, notes);
   });
   return [...explicit, ...diagnostics];
 }
@@ -75,8 +77,6 @@ export function nothingDone(run: RunReport, ledger: Ledger, scheme: Scheme): rea
   const why = linears.length === 0 ? ['no linear was recognised'] : reasons.length === 0 ? ['no site was marked'] : reasons;
   return [diagnostic('QC3303', `no ${missing.join(' and no ')} quantized: ${why.join('; ')}`)];
 }
-
-const isNorm = ({ op }: Node): boolean => op === 'LayerNormalization' || op === 'RMSNormalization';
 
 /** Bytes of a model file and of the side files that its weights lie in. */
 export function bytesOfModel(path: string, graph: Graph): number {

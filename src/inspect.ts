@@ -16,8 +16,7 @@ import {
   type Value,
 } from '../ir/index.ts';
 import { fail } from '../ir/diagnostics.ts';
-import { linearsOf, PassManager, passes, type Services } from '../passes/index.ts';
-import { isHead } from '../passes/linears.ts';
+import { attentionsOf, isHead, isNorm, linearsOf, PassManager, passes, type Refused, type Services } from '../passes/index.ts';
 import { openModel } from './model.ts';
 
 /** What a model holds, as `qc inspect --json` prints it. */
@@ -38,6 +37,8 @@ export interface Inspection {
   /** What the model has in the words of the IR; null when it cannot be raised. */
   readonly recognised: Recognised | null;
   readonly notRecognised: string | null;
+  /** What rules recognised in part and left; only where it was asked for. */
+  readonly refused?: readonly Refused[];
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -63,8 +64,13 @@ export interface Recognised {
   readonly sites: Readonly<Record<string, number>>;
 }
 
+export interface InspectOptions {
+  /** Whether to list what was recognised in part and left. */
+  readonly why?: boolean | undefined;
+}
+
 /** Looks into a model without reading its weights. */
-export async function inspect(path: string): Promise<Inspection> {
+export async function inspect(path: string, { why = false }: InspectOptions = {}): Promise<Inspection> {
   const graph = readModel(path);
   const { model } = carriedOfGraph(graph);
   const nodes = [...eachNode(graph)];
@@ -83,7 +89,8 @@ export async function inspect(path: string): Promise<Inspection> {
     externalFiles: externalFiles(path, tensors),
     metadata: Object.fromEntries(graph.metadata),
   };
-  return { ...looked, ...(await recognise(path)) };
+  const { refused, ...recognised } = await recognise(path);
+  return { ...looked, ...recognised, ...(why ? { refused } : {}) };
 }
 
 const named = (v: Value): NamedType => ({ name: v.name, type: v.type && formatType(v.type) });
@@ -119,29 +126,28 @@ function externalFiles(path: string, tensors: readonly Tensor[]): Inspection['ex
 }
 
 const raising = 'raise,mark-sites';
-const norms = new Set(['LayerNormalization', 'RMSNormalization']);
 
 /** Raises the model in memory, which only reads constants that are numbers, shapes or axes. */
-async function recognise(path: string): Promise<Pick<Inspection, 'recognised' | 'notRecognised'>> {
+async function recognise(path: string): Promise<Required<Pick<Inspection, 'recognised' | 'notRecognised' | 'refused'>>> {
   try {
     const graph = openModel(path);
     const marked = sites(graph).length > 0;
-    await new PassManager(passes).plan(marked ? 'raise' : raising).run(graph, { services: noServices, contract: null });
+    const { ledger } = await new PassManager(passes).plan(marked ? 'raise' : raising).run(graph, { services: noServices, contract: null });
     const linears = linearsOf(graph);
-    const ops = countBy([...graph.nodes], (n) => n.op);
     return {
       notRecognised: null,
+      refused: ledger.refused,
       recognised: {
         linears: linears.length,
         heads: linears.filter((l) => isHead(graph, l)).length,
-        norms: [...norms].reduce((n, op) => n + (ops[op] ?? 0), 0),
-        attentions: ops['Attention'] ?? 0,
+        norms: [...graph.nodes].filter(isNorm).length,
+        attentions: attentionsOf(graph).length,
         sites: countBy(sites(graph), (s) => s.role),
       },
     };
   } catch (error) {
     if (!(error instanceof QcError)) throw error;
-    return { recognised: null, notRecognised: error.message };
+    return { recognised: null, notRecognised: error.message, refused: [] };
   }
 }
 

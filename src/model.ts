@@ -1,5 +1,5 @@
 import { readModel, upgradeOpset } from '../codegen/index.ts';
-import { fail, viewAs, type Graph, type Value } from '../ir/index.ts';
+import { fail, traitsOf, viewAs, type Graph, type Value } from '../ir/index.ts';
 import { Gather } from '../ir/ops/generated.ts';
 import type { Feeds, HostTensor } from '../passes/index.ts';
 import { arrayType } from './data/fit.ts';
@@ -34,14 +34,11 @@ export function vocabularyOf(graph: Graph, tokens: ModelInput | null): number | 
   return ids ? rowsIndexedBy(ids) : null;
 }
 
-/** Operators that hand indices on unchanged. */
-const handsOn = new Set(['Reshape', 'Cast', 'Identity', 'Unsqueeze', 'Squeeze']);
-
 function rowsIndexedBy(ids: Value): number | null {
   for (const use of ids.uses) {
     const gather = viewAs(Gather, use.node);
     if (gather && use.index === 1 && gather.data.constant) return gather.data.constant.shape[gather.axis] ?? null;
-    const further = handsOn.has(use.node.op) && use.index === 0 ? rowsIndexedBy(use.node.output) : null;
+    const further = traitsOf(use.node.op).holds === 'all' && use.index === 0 ? rowsIndexedBy(use.node.output) : null;
     if (further !== null) return further;
   }
   return null;

@@ -1,4 +1,4 @@
-import { cloneGraph, inferTypes, type Graph, type Node, type Value } from '../ir/index.ts';
+import { cloneGraph, inferTypes, traitsOf, type Graph, type Node, type Value } from '../ir/index.ts';
 import { integers } from '../ir/tensor.ts';
 import { sizeOf, type Dim } from '../ir/types.ts';
 import { roleOf, type ModelInputs } from './data/inputs.ts';
@@ -79,7 +79,7 @@ function reaching(graph: Graph, inputs: ModelInputs): ReachOf {
   const extents = extentsIn(graph, inputs);
   const of: ReachOf = (v) => {
     if (v === null) return null;
-    if (!known.has(v)) known.set(v, v.constant ? largestIn(v) : (rules[v.producer?.op ?? '']?.(v.producer!, of, extents) ?? null));
+    if (!known.has(v)) known.set(v, v.constant ? largestIn(v) : (ruleFor(v.producer?.op ?? '')?.(v.producer!, of, extents) ?? null));
     return known.get(v)!;
   };
   // In their order, so that no chain of nodes is deeper than the stack.
@@ -130,10 +130,9 @@ const likeFirst: Rule = (node, of) => of(node.input(0));
 const isFlag: Rule = () => flag;
 
 const rules: Readonly<Record<string, Rule>> = {
-  ...Object.fromEntries(['Cast', 'Identity', 'Unsqueeze', 'Reshape', 'Expand'].map((op) => [op, likeFirst])),
+  Expand: likeFirst,
   ...Object.fromEntries(['Not', 'Equal', 'And', 'Or', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual'].map((op) => [op, isFlag])),
   Shape: (node, _, extents) => onlyExtent(shapeElements(node), extents),
-  Squeeze: (node, of) => of(node.input(0)),
   Gather: (node, _, extents) => onlyExtent(chosenExtents(node), extents),
   Slice: (node, of, extents) => {
     if (isShape(node.input(0))) return onlyExtent(slicedExtents(node), extents);
@@ -151,6 +150,8 @@ const rules: Readonly<Record<string, Rule>> = {
     return isOne(a) ? b : isOne(b) ? a : null;
   },
 };
+
+const ruleFor = (op: string): Rule | undefined => (traitsOf(op).holds === 'all' ? likeFirst : rules[op]);
 
 const before = (reach: Reach | null): Reach | null => reach && { ...reach, plus: reach.plus - 1 };
 const isOne = (reach: Reach | null): boolean => reach?.perToken === 0 && reach.plus === 1;

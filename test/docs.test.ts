@@ -6,8 +6,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { targetNamed, targets } from '../codegen/index.ts';
 import { followers, halves, mannerOf } from '../codegen/targets/half/policy.ts';
 import { codes, parseGraph, printGraph, verify, type Capability, type Node } from '../ir/index.ts';
-import { down } from '../passes/fold-channels/down.ts';
-import { up } from '../passes/fold-channels/up.ts';
+import { operators } from '../passes/operators/index.ts';
 import { formatPipeline, PassManager, passes, schemes } from '../passes/index.ts';
 import { generateDocs, pages } from '../scripts/generate-docs.ts';
 import { effectivePipeline } from '../src/pipeline.ts';
@@ -103,25 +102,28 @@ describe('docs/methods.md', () => {
     parseGraph(
       `graph @g(%x: f32[1,N,4]) { const %v: f32[4] = random 1 const %w: f32[4,4] = random 2 %y = ${samples[op] ?? `${op}(%x)`} return %y }`,
     ).last!;
+  const recordNamed = (name: string) => operators.find((o) => o.op === name)!;
   const cells = (can: Capability): readonly string[] =>
     [can.perm, can.scale, can.shift].map((c) => (c === 'positive' ? 'positive' : c ? 'yes' : 'no'));
 
   test('says what fold-channels lets through upwards', () => {
     const rows = tableOf(text, 'below');
-    expect(rows.map(([op]) => op)).toEqual(Object.keys(up).map((op) => `\`${op}\``));
+    expect(rows.map(([op]) => op)).toEqual(operators.filter((o) => o.up).map((o) => `\`${o.op}\``));
     for (const [op, ...said] of rows) {
       const name = op!.replaceAll('`', '');
-      expect([name, ...said.slice(0, 3)]).toEqual([name, ...cells(up[name]!.freedom(nodeFor(name), 4)!.can)]);
+      expect([name, ...said.slice(0, 3)]).toEqual([name, ...cells(recordNamed(name).up!.freedom(nodeFor(name), 4)!.can)]);
     }
   });
 
   test('says what fold-channels lets through downwards', () => {
     const rows = tableOf(text, 'above');
-    expect([...new Set(rows.map(([op]) => op!.replaceAll('`', '').split(' ')[0]))]).toEqual(Object.keys(down));
+    expect([...new Set(rows.map(([op]) => op!.replaceAll('`', '').split(' ')[0]))]).toEqual(
+      operators.filter((o) => o.down).map((o) => o.op),
+    );
     for (const [op, ...said] of rows) {
       const [name, operand] = op!.replaceAll('`', '').split(' ') as [string, string?];
       const index = ['query', 'key', 'value'].indexOf(operand ?? 'query');
-      expect([op, ...said.slice(0, 3)]).toEqual([op, ...cells(down[name]!.freedom(nodeFor(name), index, 4)!.can)]);
+      expect([op, ...said.slice(0, 3)]).toEqual([op, ...cells(recordNamed(name).down!.freedom(nodeFor(name), index, 4)!.can)]);
     }
   });
 });

@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { Node, Project, SyntaxKind, type AsExpression } from 'ts-morph';
+import { Node, Project, SyntaxKind, type AsExpression, type SourceFile } from 'ts-morph';
 
 interface Import {
   /** The importing file, from the root of the repository. */
@@ -151,5 +152,112 @@ describe('a graph changes in one place', () => {
       'ir/graph.ts',
       'ir/text/parser.ts',
     ]);
+  });
+});
+
+describe('inside passes, imports go down', () => {
+  /** Each folder with those of `passes` that it may import, beside itself and `infra`. */
+  const allowed: Readonly<Record<string, readonly string[]>> = {
+    methods: ['quantize', 'search', 'observe', 'blocks', 'channels', 'model', 'operators'],
+    quantize: ['search', 'observe', 'blocks', 'channels', 'model', 'operators'],
+    search: ['observe', 'blocks', 'channels', 'model', 'operators'],
+    observe: ['blocks', 'model', 'operators'],
+    raise: ['model', 'operators'],
+    channels: ['model', 'operators'],
+    model: ['operators'],
+    operators: [],
+    blocks: [],
+    cleanup: [],
+    infra: [],
+  };
+  const folderIn = (path: string): string => path.split('/')[1]!;
+  const inside = from('passes').filter((i) => i.from !== 'passes/index.ts' && folderOf(i.to) === 'passes');
+  test('every folder is known', () =>
+    expect(
+      [...new Set(imports.map((i) => i.from).filter((f) => folderOf(f) === 'passes' && f !== 'passes/index.ts'))]
+        .map(folderIn)
+        .filter((f) => !(f in allowed)),
+    ).toEqual([]));
+  test.each(Object.entries(allowed))('%s imports only %p', (folder, below) => {
+    const wrong = inside.filter((i) => folderIn(i.from) === folder && ![folder, 'infra', ...below].includes(folderIn(i.to)));
+    expect(shown(wrong)).toEqual([]);
+  });
+  test('no method imports another', () => {
+    const methodOf = (path: string): string => path.split('/')[2]!;
+    const across = inside.filter(
+      (i) => folderIn(i.from) === 'methods' && folderIn(i.to) === 'methods' && methodOf(i.from) !== methodOf(i.to),
+    );
+    expect(shown(across)).toEqual([]);
+  });
+});
+
+describe('an operator lives in few places', () => {
+  const operators = [...readFileSync('ir/ops/generated.ts', 'utf8').matchAll(/^export class (\w+) extends OpView/gm)].map((m) => m[1]!);
+  const generated = ['ir/ops/generated.ts', 'codegen/onnx/op-history.ts', 'codegen/kernels/operators.ts'];
+  const sources = project
+    .getSourceFiles()
+    .map((file) => ({ file, path: relative(root, file.getFilePath()) }))
+    .filter(({ path }) => !generated.includes(path) && !path.endsWith('proto.ts'));
+  /** Words in quotes; `com.microsoft.Attention` is another operator than `Attention`. */
+  const wordsIn = (text: string): readonly string[] => text.match(/(?<![\w.])[A-Z]\w*/g) ?? [];
+  const texts: readonly SyntaxKind[] = [
+    SyntaxKind.StringLiteral,
+    SyntaxKind.NoSubstitutionTemplateLiteral,
+    SyntaxKind.TemplateHead,
+    SyntaxKind.TemplateMiddle,
+    SyntaxKind.TemplateTail,
+  ];
+  const namedIn = (file: SourceFile): ReadonlySet<string> =>
+    new Set([
+      ...texts.flatMap((kind) => file.getDescendantsOfKind(kind)).flatMap((literal) => wordsIn(literal.getText())),
+      ...file
+        .getImportDeclarations()
+        .filter((d) => d.getModuleSpecifierValue().endsWith('ops/generated.ts'))
+        .flatMap((d) => d.getNamedImports().map((n) => n.getName())),
+      ...file
+        .getDescendantsOfKind(SyntaxKind.PropertyAssignment)
+        .map((p) => p.getName())
+        .filter((name) => /^[A-Z]/.test(name)),
+    ]);
+  const namers = new Map<string, string[]>(operators.map((op) => [op, []]));
+  for (const { file, path } of sources) for (const name of namedIn(file)) namers.get(name)?.push(path);
+
+  test('the files that name each operator', () => {
+    const rows = [...namers].filter(([, paths]) => paths.length > 3).toSorted(([, a], [, b]) => b.length - a.length);
+    const byFolder = (paths: readonly string[]): string =>
+      ['ir', 'passes', 'codegen', 'src'].map((f) => String(paths.filter((p) => folderOf(p) === f).length).padStart(8)).join('');
+    const head = `${'operator'.padEnd(24)}   files      ir  passes codegen     src`;
+    console.info([head, ...rows.map(([op, p]) => op.padEnd(24) + String(p.length).padStart(8) + byFolder(p))].join('\n'));
+    expect(rows.length).toBeGreaterThan(20);
+  });
+  test.each([
+    ['LayerNormalization', 7],
+    ['RMSNormalization', 7],
+    ['Attention', 10],
+  ])('%s is named in at most %d files', (op, most) => {
+    const paths = namers.get(op)!;
+    expect({ paths, few: paths.length <= most }).toEqual({ paths, few: true });
+  });
+  test('folders that know no operator by name', () => {
+    const blind = /^passes\/(channels|model|quantize|methods|observe)\//;
+    const transformers = ['LayerNormalization', 'RMSNormalization', 'Attention', 'MatMul', 'Softmax', 'Gelu'];
+    expect(
+      transformers.flatMap((op) =>
+        namers
+          .get(op)!
+          .filter((p) => blind.test(p))
+          .map((p) => `${p} names ${op}`),
+      ),
+    ).toEqual([]);
+  });
+  test('no regular expression names one', () => {
+    const found = sources.flatMap(({ file, path }) =>
+      file.getDescendantsOfKind(SyntaxKind.RegularExpressionLiteral).flatMap((r) =>
+        wordsIn(r.getText())
+          .filter((w) => namers.has(w))
+          .map((w) => `${path}: ${w}`),
+      ),
+    );
+    expect(found).toEqual([]);
   });
 });

@@ -1,9 +1,9 @@
 import type { Graph } from '../../ir/graph.ts';
 import { quantizedWeight } from './quantized.ts';
-import { lowerActivation, lowerAttention, lowerDynamic, lowerTransform, lowerWeight, type PlainWeights } from './standard.ts';
+import { lowerActivation, lowerAttentions, lowerDynamic, lowerTransform, lowerWeight, type PlainWeights } from './standard.ts';
 import { forEachOf, eraseSites } from './walk.ts';
 
-/** What is left of the IR's own operators, and Attention, in standard operators. */
+/** What is left of the IR's own operators, and attentions, in standard operators. */
 export function lowerRest(graph: Graph, weights: PlainWeights): void {
   eraseSites(graph);
   forEachOf(graph, ['qc.Encode', 'qc.Decode'], (node) => lowerTransform(graph, node));
@@ -14,5 +14,5 @@ export function lowerRest(graph: Graph, weights: PlainWeights): void {
     if (weight) lowerWeight(graph, weight, weights);
   });
   forEachOf(graph, ['qc.DynamicQuantize'], (node) => lowerDynamic(graph, node));
-  forEachOf(graph, ['Attention'], (node) => lowerAttention(graph, node));
+  lowerAttentions(graph);
 }

@@ -266,8 +266,13 @@ function perRow(build: Builder, x: Value, { qmin, qmax, symmetric }: DynamicQuan
   return build.value('Mul', [build.value('Sub', [codes, zero]), scale], {}, x.type);
 }
 
-/** Attention [batch, seq, heads * width] in Reshape, Transpose, MatMul and Softmax, for opsets before 23. */
-export function lowerAttention(graph: Graph, node: Node): void {
+/** Every Attention that is no more than its primitives as these, for opsets before 23. */
+export function lowerAttentions(graph: Graph): void {
+  for (const node of [...graph.nodes]) if (node.op === Attention.schema.op) lowerAttention(graph, node);
+}
+
+/** Attention [batch, seq, heads * width] in Reshape, Transpose, MatMul and Softmax. */
+function lowerAttention(graph: Graph, node: Node): void {
   const view = new Attention(node);
   const plain =
     !view.past_key &&

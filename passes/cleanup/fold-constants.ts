@@ -1,4 +1,5 @@
 import type { Node } from '../../ir/graph.ts';
+import { traitsOf } from '../../ir/ops/traits.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { extract, sliceOf } from '../../ir/slice.ts';
 import { inMemory } from '../../ir/tensor.ts';
@@ -6,9 +7,6 @@ import { sizeOf } from '../../ir/types.ts';
 import { int } from '../infra/options.ts';
 import { definePass } from '../infra/pass.ts';
 import { runOnce } from '../infra/executor.ts';
-
-/** Results that are not a function of the operands. */
-const random = new Set(['RandomNormal', 'RandomUniform', 'RandomNormalLike', 'RandomUniformLike', 'Multinomial', 'Bernoulli']);
 
 /** Computes what depends on constants alone, in ONNX Runtime, and keeps results that are small. */
 export const foldConstants = definePass({
@@ -37,7 +35,7 @@ export const foldConstants = definePass({
 function constantNodes(nodes: readonly Node[]): readonly Node[] {
   const found = new Set<Node>();
   for (const node of nodes) {
-    const foldable = !node.op.includes('.') && !random.has(node.op) && node.bodies.length === 0 && node.op !== 'Identity';
+    const foldable = !node.op.includes('.') && !traitsOf(node.op).random && node.bodies.length === 0 && node.op !== 'Identity';
     const known = node.operands.every(
       ({ value }) =>
         !value || (value.constant ? sizeOf(value.constant.shape) <= 65536 : value.producer !== null && found.has(value.producer)),

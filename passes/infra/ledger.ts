@@ -1,3 +1,11 @@
+import type { Node } from '../../ir/graph.ts';
+
+/** The name that the ledger gives to a node. */
+export const nameOf = (node: Node): string => (node.name === '' ? (node.outputs[0]?.name ?? node.op) : node.name);
+
+/** A node by operator and name, for messages. */
+export const describe = (node: Node): string => (node.name === '' ? `${node.op} %${node.output.name}` : `${node.op} ${node.name}`);
+
 /** What a ledger entry is about. */
 export type Candidate = 'linear' | 'norm' | 'attention' | 'cache';
 
@@ -11,6 +19,20 @@ export interface LedgerEntry {
   readonly left: readonly string[];
 }
 
+/** What a pass recognised and left as it was, with the reason. */
+export interface Refused {
+  /** The name of the node, as the ledger gives it. */
+  readonly node: string;
+  readonly op: string;
+  /** Of the rewrite rule, or of the pass. */
+  readonly rule: string;
+  readonly why: string;
+  /** The name of the value to blame; null where it is the node itself. */
+  readonly value: string | null;
+}
+
+export const refusalText = ({ why, value }: Refused): string => (value === null ? why : `${why}, at %${value}`);
+
 /** Why a candidate stayed as it was when nothing was to be done to it. */
 export const notCovered = 'nothing to do: the scheme and the passes do not cover it';
 
@@ -18,6 +40,7 @@ export const notCovered = 'nothing to do: the scheme and the passes do not cover
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>();
   readonly #intended = new Set<string>();
+  readonly #refused = new Map<string, readonly Refused[]>();
   get entries(): readonly LedgerEntry[] {
     return [...this.#entries.values()];
   }
@@ -32,6 +55,17 @@ export class Ledger {
   left(kind: Candidate, name: string, why: string, { intended = false }: { readonly intended?: boolean } = {}): void {
     if (intended) this.#intended.add(why);
     this.#change(kind, name, (e) => (e.left.includes(why) ? e : { ...e, left: [...e.left, why] }));
+  }
+  /** Enters what a pass refused, in place of what an earlier run of it refused: a later rewrite may have done away with the reason. */
+  refuse(pass: string, refused: readonly Refused[]): void {
+    this.#refused.set(pass, refused);
+  }
+  get refused(): readonly Refused[] {
+    return [...this.#refused.values()].flat();
+  }
+  /** The last word on a node; null where nothing was refused there. */
+  refusalAt(node: string): Refused | null {
+    return this.refused.findLast((r) => r.node === node) ?? null;
   }
   /** Gives a reason to the entries that have none, so that none is empty. */
   settle(): void {

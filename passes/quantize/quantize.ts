@@ -2,21 +2,24 @@ import { int } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
 import { translation } from '../../ir/channel.ts';
 import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
-import type { Graph, Node, Value } from '../../ir/graph.ts';
+import type { Graph, Value } from '../../ir/graph.ts';
 import type { Layout } from '../../ir/layout.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { latest } from '../../ir/latest.ts';
 import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import type { ActivationScheme, Scheme, WeightScheme } from '../../ir/scheme.ts';
-import { changeBasis, channelsAt, sites, statisticsAt } from '../../ir/site.ts';
+import { changeBasis, channelsAt, observerOf, sites, statisticsAt } from '../../ir/site.ts';
 import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
 import { floats, lazy } from '../../ir/tensor.ts';
-import { fold } from '../fold-channels/fold-channels.ts';
+import { fold } from '../channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
+import { nameOf } from '../infra/ledger.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
-import { attentionFed, isHead, linearsOf, nameOf, type Linear } from '../linears.ts';
-import { schemeNamed } from '../schemes.ts';
+import { attentionFed, attentionsOf } from '../model/attentions.ts';
+import { isHead } from '../model/head.ts';
+import { linearsOf, type Linear } from '../model/linears.ts';
+import { schemeNamed } from './schemes.ts';
 import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock, usualRange, usualRangeName } from './layout.ts';
 import { weightParameters } from './weights.ts';
 
@@ -122,7 +125,7 @@ function bypass(graph: Graph, site: Site): void {
 }
 
 /** What stands in front of the observer. */
-const sourceOf = (site: Site): Value => (site.x.producer?.op === 'qc.Observer' ? site.x.producer.input(0)! : site.x);
+const sourceOf = (site: Site): Value => observerOf(site)?.x ?? site.x;
 
 function fixed(graph: Graph, site: Site, activation: ActivationScheme, statistics: Statistics, settings: Settings): string {
   const range = rangeFor(statistics, site, activation, settings);
@@ -242,6 +245,6 @@ function reportFloat(graph: Graph, linear: Linear, ctx: PassContext): void {
 }
 
 function reportProbabilities(graph: Graph, ctx: PassContext): void {
-  const left = (node: Node) => ctx.ledger.left('attention', nameOf(node), 'softmax results stay in float: Attention is one operator');
-  for (const node of graph.nodes) if (node.op === 'Attention') left(node);
+  for (const node of attentionsOf(graph))
+    ctx.ledger.left('attention', nameOf(node), `softmax results stay in float: ${node.op} is one operator`);
 }

@@ -25,11 +25,11 @@ export const attention: RewriteRule = {
     if (!softmax) return 'no-match';
     const context = sole(softmax.output, MatMul.schema.op);
     if (!context || context.input(0) !== softmax.output)
-      return refuse('the softmax does not feed one product with the values', softmax.output);
+      return refuse(`the softmax feeds ${readersOf(softmax.output)} instead of one product with the values`, softmax.output);
     const found = operandsOf(softmax, context);
     if ('refused' in found) return found;
     const merged = mergedHeads(context.output, found.q.source.type!.shape!.slice(0, 2));
-    if (!merged) return refuse('the heads are not merged by Transpose and Reshape', context.output);
+    if ('refused' in merged) return merged;
     raise(graph, merged, found, node.name);
     return 'applied';
   },
@@ -49,11 +49,15 @@ function operandsOf(softmax: Softmax, context: Node): Operands | Refusal {
   const { scores, mask } = unmasked(softmax.input);
   const { value, factor } = unscaled(scores);
   const product = viewAs(MatMul, value.producer);
-  if (!product) return refuse('the scores are not a product', value);
-  const [q, k, v] = [splitHeads(product.a, [0, 2, 1, 3]), splitHeads(product.b, [0, 2, 3, 1]), splitHeads(context.input(1)!, [0, 2, 1, 3])];
-  if (!q || !k || !v) return refuse('query, key or value is not split into heads by Reshape and Transpose', product.y);
+  if (!product) return refuse(`the scores come from ${makerOf(value)} instead of a product of query and key`, value);
+  const q = splitHeads('query', product.a, [0, 2, 1, 3]);
+  if ('refused' in q) return q;
+  const k = splitHeads('key', product.b, [0, 2, 3, 1]);
+  if ('refused' in k) return k;
+  const v = splitHeads('value', context.input(1)!, [0, 2, 1, 3]);
+  if ('refused' in v) return v;
   if (q.heads !== k.heads || k.heads !== v.heads || q.width !== k.width)
-    return refuse('query, key and value have different heads', product.y);
+    return refuse(`query, key and value have ${q.heads}, ${k.heads} and ${v.heads} heads of ${q.width} and ${k.width} channels`, product.y);
   if (v.factor !== 1) return refuse('the values are scaled', context.input(1)!);
   return { q, k, v, mask, factor: factor * q.factor * k.factor };
 }
@@ -112,21 +116,41 @@ function unscaled(v: Value): { readonly value: Value; readonly factor: number } 
 }
 
 /** Transpose(Reshape(x)) to heads, with factors anywhere on the way; `perm` is the transpose as a whole. */
-function splitHeads(v: Value, perm: readonly number[]): Heads | null {
+function splitHeads(what: string, v: Value, perm: readonly number[]): Heads | Refusal {
   const outer = unscaled(v);
   const turned = untransposed(outer.value);
   const inner = unscaled(turned.value);
   const reshape = viewAs(Reshape, inner.value.producer);
-  const shape = reshape?.reshaped.type?.shape;
-  const source = reshape && unscaled(reshape.data);
-  const from = source?.value.type?.shape;
-  if (!source || !from || shape?.length !== 4 || from.length !== 3 || turned.perm.some((p, i) => p !== perm[i])) return null;
-  const [batch, seq, heads, width] = shape;
-  if (typeof heads !== 'number' || typeof width !== 'number' || from[2] !== heads * width) return null;
-  const sameTokens = (batch === from[0] || batch === null) && (seq === from[1] || seq === null || seq === -1);
-  if (!sameTokens) return null;
-  return { source: source.value, heads, width, factor: outer.factor * inner.factor * source.factor };
+  if (!reshape) return refuse(`${what} is not split by Reshape and Transpose, but comes from ${makerOf(inner.value)}`, inner.value);
+  if (turned.perm.some((p, i) => p !== perm[i])) return refuse(`${what} is transposed by [${turned.perm.join(', ')}]`, outer.value);
+  const source = unscaled(reshape.data);
+  const [from, to] = [source.value.type?.shape, reshape.reshaped.type?.shape];
+  if (!from || !to) return refuse(`the shape of the ${what} is unknown`, from ? reshape.reshaped : source.value);
+  const split = splitOf(from, to);
+  if (!split) return refuse(`${what} is reshaped from ${shapeText(from)} to ${shapeText(to)}`, reshape.reshaped);
+  return { source: source.value, ...split, factor: outer.factor * inner.factor * source.factor };
 }
+
+/** Heads and their width where [batch, seq, heads * width] becomes [batch, seq, heads, width]. */
+function splitOf(from: readonly Dim[], to: readonly Dim[]): Pick<Heads, 'heads' | 'width'> | null {
+  const [batch, seq, heads, width] = to;
+  if (to.length !== 4 || from.length !== 3 || typeof heads !== 'number' || typeof width !== 'number') return null;
+  const sameTokens = (batch === from[0] || batch === null) && (seq === from[1] || seq === null || seq === -1);
+  return sameTokens && from[2] === heads * width ? { heads, width } : null;
+}
+
+const shapeText = (shape: readonly Dim[]): string => `[${shape.map((d) => d ?? '?').join(', ')}]`;
+
+/** What makes a value, for a message. */
+const makerOf = (v: Value): string => (v.producer ? aWord(v.producer.op) : v.constant ? 'a constant' : 'an input of the graph');
+
+/** What reads a value, for a message. */
+function readersOf(v: Value): string {
+  const ops = [...new Set([...v.uses].map((u) => u.node.op))].map(aWord);
+  return [...ops, ...(isOutput(v) ? ['an output of the graph'] : [])].join(' and ');
+}
+
+const aWord = (op: string): string => `${/^[AEIOU]/.test(op) ? 'an' : 'a'} ${op}`;
 
 /** Follows transposes (and factors between them) up; `perm` is their composition. */
 function untransposed(v: Value): { readonly value: Value; readonly perm: readonly number[] } {
@@ -137,14 +161,18 @@ function untransposed(v: Value): { readonly value: Value; readonly perm: readonl
 }
 
 /** Reshape(Transpose[0, 2, 1, 3](context)) to [batch, seq, heads * width]: with batch and seq in place, only that product is left. */
-function mergedHeads(context: Value, tokens: readonly Dim[]): Value | null {
+function mergedHeads(context: Value, tokens: readonly Dim[]): Value | Refusal {
   const transpose = viewAs(Transpose, sole(context, Transpose.schema.op));
-  if (transpose?.perm?.join() !== '0,2,1,3') return null;
-  const reshape = viewAs(Reshape, sole(transpose.transposed, Reshape.schema.op));
-  const to = reshape?.reshaped.type?.shape;
-  const copies =
-    integersOf(reshape?.shape ?? null)
-      ?.slice(0, 2)
-      .join() === '0,0';
-  return reshape && to?.length === 3 && (copies || sameShape(to.slice(0, 2), tokens)) ? reshape.reshaped : null;
+  if (!transpose) return refuse(`the heads are not merged by Transpose and Reshape, but read by ${readersOf(context)}`, context);
+  const { transposed, perm } = transpose;
+  if (perm?.join() !== '0,2,1,3') return refuse(`the heads are transposed by [${perm?.join(', ') ?? ''}]`, transposed);
+  const reshape = viewAs(Reshape, sole(transposed, Reshape.schema.op));
+  if (!reshape) return refuse(`the heads are not merged by Reshape, but read by ${readersOf(transposed)}`, transposed);
+  const to = reshape.reshaped.type?.shape;
+  const copies = integersOf(reshape.shape)?.slice(0, 2).join() === '0,0';
+  if (to?.length === 3 && (copies || sameShape(to.slice(0, 2), tokens))) return reshape.reshaped;
+  return refuse(
+    `the heads are merged to ${to ? shapeText(to) : 'an unknown shape'}, the tokens are ${shapeText(tokens)}`,
+    reshape.reshaped,
+  );
 }

@@ -1,4 +1,4 @@
-import { isFloat, sizeOf, tensorType, type Dim } from '../../ir/types.ts';
+import { formatType, isFloat, sizeOf, tensorType, type Dim } from '../../ir/types.ts';
 import type { Value } from '../../ir/graph.ts';
 import { MatMul, Reshape } from '../../ir/ops/generated.ts';
 import { Builder } from '../../ir/builder.ts';
@@ -38,7 +38,7 @@ export const einsum: RewriteRule = {
     const [x, w] = [node.input(0), node.input(1)];
     if (node.op !== 'Einsum' || equation?.kind !== 'string' || node.operands.length !== 2 || !x || !w?.constant) return 'no-match';
     const found = productEquation(equation.value);
-    if (!found || !isFloat(w.constant.dtype)) return refuse(`${equation.value} is not a product with one matrix`, node.output);
+    if (!found || !isFloat(w.constant.dtype)) return refuse(`${equation.value} with ${formatType(w.type!)}`, w);
     if (!x.type?.shape) return refuse('the axes of its input are unknown', x);
     const build = Builder.before(node);
     const { weight, brought } = asMatrix(w.constant, found);

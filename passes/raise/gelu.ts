@@ -11,6 +11,12 @@ const near = (v: Value, x: number): boolean => {
   return k !== null && Math.abs(k - x) <= 1e-4 * Math.abs(x);
 };
 
+/** Refuses the first constant that is not the number of GELU in its place. */
+function unlike(numbers: readonly (readonly [found: Value, wanted: number])[]): Refusal | null {
+  const wrong = numbers.find(([found, wanted]) => !near(found, wanted));
+  return wrong ? refuse(`a constant of GELU is not ${wrong[1]}`, wrong[0]) : null;
+}
+
 interface Inner {
   readonly inner: Div | Mul;
   readonly x: Value;
@@ -48,8 +54,13 @@ const spellings: readonly Pattern<ErfGelu>[] = [overRoot, timesRoot].flatMap((in
 const erfRules = spellings.map((pattern) =>
   rule('raise-gelu-erf', pattern, ({ gelu, inner, x, half, one, root }, build) => {
     const factor = inner.node.op === 'Div' ? Math.SQRT2 : Math.SQRT1_2;
-    if (!near(half, 0.5) || !near(one, 1) || !near(root, factor)) return refuse('the constants are not those of GELU');
-    return become(build, gelu, x, 'none');
+    return (
+      unlike([
+        [half, 0.5],
+        [one, 1],
+        [root, factor],
+      ]) ?? become(build, gelu, x, 'none')
+    );
   }),
 );
 
@@ -66,8 +77,14 @@ const tanhRule = rule(
   'raise-gelu-tanh',
   either(Mul, 'gelu', { a: halfX, b: tanhSum }, { a: tanhSum, b: halfX }),
   ({ gelu, x, half, one, three, k, c }, build) => {
-    const fits = near(half, 0.5) && near(one, 1) && near(three, 3) && near(k, 0.044715) && near(c, Math.sqrt(2 / Math.PI));
-    return fits ? become(build, gelu, x, 'tanh') : refuse('the constants are not those of GELU');
+    const numbers = [
+      [half, 0.5],
+      [one, 1],
+      [three, 3],
+      [k, 0.044715],
+      [c, Math.sqrt(2 / Math.PI)],
+    ] as const;
+    return unlike(numbers) ?? become(build, gelu, x, 'tanh');
   },
 );
 

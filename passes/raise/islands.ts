@@ -8,6 +8,7 @@ import { any, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { productOf, sameShape } from '../../ir/shapes/dims.ts';
 import { tensorType, type Dim } from '../../ir/types.ts';
+import { hasRole, recordOf } from '../operators/index.ts';
 
 /** A value [.., C] that a Reshape makes [tokens, C]; null if `v` is not one. */
 function flattened(v: Value | null): Value | null {
@@ -18,28 +19,11 @@ function flattened(v: Value | null): Value | null {
   return known ? reshape.data : null;
 }
 
-/** Operators that act on each token alone. */
-const tokenwise = new Set([
-  'Relu',
-  'Gelu',
-  'Sigmoid',
-  'Tanh',
-  'Erf',
-  'Identity',
-  'LayerNormalization',
-  'RMSNormalization',
-  'MatMul',
-  'Add',
-  'Mul',
-  'Sub',
-  'Div',
-]);
-
 /** f(Reshape(x)) = Reshape(f(x)) for an f that acts on each token alone: the 2-D island shrinks until it is gone. */
 const sink: RewriteRule = {
   name: 'sink-flattening',
   apply(node, graph) {
-    if (!tokenwise.has(node.op) || node.outputs.length !== 1) return 'no-match';
+    if (!recordOf(node).tokenwise || node.outputs.length !== 1) return 'no-match';
     const sources = node.operands.map((u) => flattened(u.value));
     const lead = sources.find((s) => s !== null)?.type?.shape?.slice(0, -1);
     if (!lead) return 'no-match';
@@ -61,7 +45,7 @@ const sink: RewriteRule = {
 };
 
 function tokenIndependent(node: Node, v: Value): boolean {
-  if (node.op === 'MatMul') return isMatrix(v) && node.input(1) === v;
+  if (hasRole(node, 'linear')) return isMatrix(v) && node.input(1) === v;
   return isChannelVector(v) || v.constant?.shape.length === 0;
 }
 
@@ -84,7 +68,7 @@ function raiseRank(graph: Graph, node: Node, inputs: readonly (Value | null)[], 
 /** Reshape(Reshape(x)) = x when the last one gives back x's own extents. */
 const back = rule('drop-reshape-back', op(Reshape, 'last', { data: any('flat') }), ({ last, flat }, { graph }) => {
   const source = flattened(flat);
-  if (!source || !sameShape(source.type?.shape, last.reshaped.type?.shape)) return refuse('not the extents of the source');
+  if (!source || !sameShape(source.type?.shape, last.reshaped.type?.shape)) return 'no-match';
   graph.replace(last.reshaped, source);
 });
 

@@ -20,13 +20,15 @@ const scaled = either(Mul, 'product', { a: normalized, b: constant('gain') }, { 
 const decomposed = rule(
   'raise-layer-norm',
   either(Add, 'norm', { a: scaled, b: constant('bias') }, { a: constant('bias'), b: scaled }),
-  ({ norm, x, gain, bias, epsilon, two, axes, axes2, mean, variance }, build) => {
-    if (scalarOf(two) !== 2) return refuse('the power is not 2');
-    if (!isLastAxis(axes, x) || !isLastAxis(axes2, x)) return refuse('the mean is not over the last axis');
-    if (mean.keepdims === 0 || variance.keepdims === 0) return refuse('the mean drops its axis');
-    if (!isChannelVector(gain) || !isChannelVector(bias)) return refuse('gain or bias is not one value per channel');
+  ({ norm, x, gain, bias, epsilon, two, mean, variance }, build) => {
+    if (scalarOf(two) !== 2) return refuse('the power is not 2', two);
+    for (const average of [mean, variance]) {
+      if (!isLastAxis(average.axes!, x)) return refuse('the mean is not over the last axis', average.reduced);
+      if (average.keepdims === 0) return refuse('the mean drops its axis', average.reduced);
+    }
+    for (const v of [gain, bias]) if (!isChannelVector(v)) return refuse('gain or bias is not one number for each channel', v);
     const eps = scalarOf(epsilon);
-    if (eps === null) return refuse('epsilon is not a number');
+    if (eps === null) return refuse('epsilon is not a number', epsilon);
     const made = build.make(
       LayerNormalization,
       { x, scale: gain, b: bias },

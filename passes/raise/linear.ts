@@ -6,7 +6,7 @@ import { Add, Gemm, MatMul, Mul, Transpose } from '../../ir/ops/generated.ts';
 import { any, constant, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { derived, floats, reshapedTo, transposed, type Tensor } from '../../ir/tensor.ts';
-import { isFloat, sizeOf, tensorType, type TensorType } from '../../ir/types.ts';
+import { formatType, isFloat, sizeOf, tensorType, type TensorType } from '../../ir/types.ts';
 
 const scaledBy = (t: Tensor, k: number): Tensor => (k === 1 ? t : derived(t, t.shape, () => floats(t).map((x) => x * k)));
 const added = (graph: Graph, like: Value, t: Tensor): Value => graph.addConstant(graph.freshName(like.name), t);
@@ -15,7 +15,7 @@ const typeOfProduct = (x: Value, columns: number): TensorType | null =>
 
 /** alpha x W + beta c = MatMul(x, alpha W) + beta c, with W turned to [in, out] and x turned if it comes transposed. */
 const gemm = rule('raise-gemm', op(Gemm, 'gemm', { a: any('a'), b: constant('w') }), ({ gemm, a, w }, build) => {
-  if (!isMatrix(w)) return refuse('its weight is not a matrix of floats', w);
+  if (!isMatrix(w)) return refuse(`its weight is ${formatType(w.type!)}`, w);
   const turned = gemm.transB ? transposed(w.constant!) : w.constant!;
   const x = gemm.transA ? swapped(build, a, a) : a;
   const type = typeOfProduct(x, turned.shape[1]!);
@@ -45,8 +45,9 @@ function asRow(t: Tensor, channels: number): Tensor {
 /** x W with W [1, .., in, out] is x W with W [in, out] where x has as many axes. */
 const flatWeight = rule('flatten-weight', op(MatMul, 'product', { a: any('x'), b: constant('w') }), ({ product, x, w }, { graph }) => {
   const t = w.constant!;
-  if (t.shape.length <= 2) return refuse('its weight has two axes already');
-  if (!isFloat(t.dtype) || t.shape.slice(0, -2).some((d) => d !== 1)) return refuse('its weight is a batch of matrices', w);
+  if (t.shape.length <= 2) return 'no-match';
+  if (!isFloat(t.dtype) || t.shape.slice(0, -2).some((d) => d !== 1))
+    return refuse(`its weight is a batch of matrices, ${formatType(w.type!)}`, w);
   if ((x.type?.shape?.length ?? 0) < t.shape.length) return refuse('its input has fewer axes than its weight', x);
   graph.setInput(product.node, 1, added(graph, w, reshapedTo(t, t.shape.slice(-2))));
 });
@@ -54,8 +55,9 @@ const flatWeight = rule('flatten-weight', op(MatMul, 'product', { a: any('x'), b
 /** A x with a constant A [out, in] = (x^T A^T)^T, so that the weight stands second. */
 const weightFirst = rule('weight-second', op(MatMul, 'product', { a: constant('w'), b: any('x') }), ({ product, x, w }, build) => {
   const t = w.constant!;
-  if (x.constant) return refuse('both factors are constant');
-  if (!isFloat(t.dtype) || t.shape.length < 2 || t.shape.slice(0, -2).some((d) => d !== 1)) return refuse('its weight is no matrix', w);
+  if (x.constant) return 'no-match';
+  if (!isFloat(t.dtype) || t.shape.length < 2 || t.shape.slice(0, -2).some((d) => d !== 1))
+    return refuse(`its weight is ${formatType(w.type!)}`, w);
   if ((x.type?.shape?.length ?? 0) < t.shape.length) return refuse('its input has fewer axes than its weight', x);
   const input = swapped(build, x, x);
   const weight = added(build.graph, w, transposed(reshapedTo(t, t.shape.slice(-2))));
@@ -83,7 +85,7 @@ const twice = rule(
   op(Transpose, 'outer', { data: op(Transpose, 'inner', { data: any('x') }) }),
   ({ outer, inner, x }, { graph }) => {
     const [p, q] = [outer.perm, inner.perm];
-    if (!p || !q || p.some((axis, i) => q[axis] !== i)) return refuse('the axes do not come back to their places');
+    if (!p || !q || p.some((axis, i) => q[axis] !== i)) return 'no-match';
     graph.replaceUses(outer.transposed, x);
   },
 );
@@ -97,7 +99,7 @@ const biasOfTurned = rule(
     const perm = turn.perm;
     const isColumn = t.shape.length >= 2 && t.shape.at(-1) === 1 && sizeOf(t.shape) === t.shape.at(-2) && sizeOf(t.shape) > 1;
     if (!perm || perm.join() !== swapOf(perm.length).join() || !isColumn || t.shape.length > perm.length || !y.type?.shape)
-      return refuse('not a column of biases behind a transposed product');
+      return 'no-match';
     const sum = build.make(Add, { a: y, b: added(build.graph, bias, reshapedTo(t, [t.shape.at(-2)!])) }, { like: y });
     build.graph.replace(add.c, swapped(build, sum.c, add.c));
   },
@@ -105,7 +107,7 @@ const biasOfTurned = rule(
 
 /** bias + x = x + bias. */
 const biasSecond = rule('bias-second', op(Add, 'add', { a: constant('bias'), b: any('x') }), ({ add, bias, x }, { graph }) => {
-  if (x.constant) return refuse('both terms are constant');
+  if (x.constant) return 'no-match';
   graph.setInput(add.node, 0, x);
   graph.setInput(add.node, 1, bias);
 });
@@ -114,14 +116,14 @@ const biasSecond = rule('bias-second', op(Add, 'add', { a: constant('bias'), b: 
 const flatBias = rule('flatten-bias', op(Add, 'add', { a: any('x'), b: constant('bias') }), ({ add, x, bias }, { graph }) => {
   const t = bias.constant!;
   const isRow = t.shape.length > 1 && sizeOf(t.shape) === t.shape.at(-1) && isFloat(t.dtype);
-  if (!isRow || isChannelVector(bias) || (x.type?.shape?.length ?? 0) < t.shape.length) return refuse('not a row of biases');
+  if (!isRow || isChannelVector(bias) || (x.type?.shape?.length ?? 0) < t.shape.length) return 'no-match';
   graph.setInput(add.node, 1, added(graph, bias, reshapedTo(t, [t.shape.at(-1)!])));
 });
 
 /** Transpose(W) is a constant when W is. */
 const transposedWeight = rule('transpose-constant', op(Transpose, 'turn', { data: constant('w') }), ({ turn, w }, { graph }) => {
   const perm = turn.perm ?? [1, 0];
-  if (!isMatrix(w) || perm.length !== 2 || perm[0] !== 1) return refuse('not a transposed matrix');
+  if (!isMatrix(w) || perm.length !== 2 || perm[0] !== 1) return 'no-match';
   graph.replaceUses(turn.transposed, graph.addConstant(graph.freshName(w.name), transposed(w.constant!)));
 });
 

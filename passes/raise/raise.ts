@@ -1,5 +1,8 @@
+import type { Node } from '../../ir/graph.ts';
+import type { Refusal } from '../../ir/pattern.ts';
 import { eraseDead, rewriteToFixpoint, type RewriteRule } from '../../ir/rewrite.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
+import { nameOf, type Refused } from '../infra/ledger.ts';
 import { definePass } from '../infra/pass.ts';
 import { attention } from './attention.ts';
 import { einsum } from './einsum.ts';
@@ -15,14 +18,28 @@ const rounds: readonly (readonly RewriteRule[])[] = [[...identities, ...layerNor
 /** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
 export const raise = definePass({
   name: 'raise',
-  summary: "turn exporters' spellings into LayerNormalization, MatMul + Add, Gelu and Attention",
+  summary: "turn exporters' spellings into norms, products with biases, GELU and attention",
   contract: 'exact',
   gives: ['raised', 'folded'],
   run(graph, ctx) {
+    const refused = new Map<Node, readonly [rule: string, why: Refusal]>();
+    const onRefusal = (rule: string, node: Node, why: Refusal): void => void refused.set(node, [rule, why]);
     for (const rules of rounds) {
       inferTypes(graph);
-      for (const [name, times] of rewriteToFixpoint(graph, rules)) ctx.count(name, times);
+      for (const [name, times] of rewriteToFixpoint(graph, rules, { onRefusal })) ctx.count(name, times);
     }
     eraseDead(graph);
+    ctx.ledger.refuse(
+      'raise',
+      [...refused].flatMap(([node, [rule, why]]) => (node.graph === graph ? [entryFor(node, rule, why)] : [])),
+    );
   },
+});
+
+const entryFor = (node: Node, rule: string, { refused, value }: Refusal): Refused => ({
+  node: nameOf(node),
+  op: node.op,
+  rule,
+  why: refused,
+  value: value?.name ?? null,
 });

@@ -9,9 +9,10 @@ import {
   type Graph,
   type Node,
   type Tensor,
+  traitsOf,
   type Value,
 } from '../../ir/index.ts';
-import { linearsOf, PassManager, passes, type Executor, type Feeds, type Services } from '../../passes/index.ts';
+import { isAttention, isNorm, linearsOf, PassManager, passes, type Executor, type Feeds, type Services } from '../../passes/index.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { ModelInput } from '../data/inputs.ts';
 import { Noise } from './noise.ts';
@@ -86,8 +87,6 @@ async function raise(graph: Graph): Promise<Graph> {
 
 const resultsOf = (graph: Graph): ReadonlySet<string> => new Set([...graph.nodes].flatMap((n) => n.outputs.map((o) => o.name)));
 
-const norms = new Set(['LayerNormalization', 'RMSNormalization']);
-
 /** Results of linears and norms whose channels mean the same in both models. */
 function comparable(raised: Graph, model: Graph): readonly Value[] {
   const untouched = !model.metadata.has('qc.pipeline');
@@ -95,7 +94,7 @@ function comparable(raised: Graph, model: Graph): readonly Value[] {
   const linears = linearsOf(raised).map((l) => biased(l.node));
   const fixed = new Set(linears.filter((v) => untouched || !isFree(v, raised)));
   const isSame = (n: Node): boolean => untouched || sameConstants(n, nodes.get(n.output.name));
-  return [...raised.nodes].flatMap((n) => n.outputs).filter((v) => fixed.has(v) || (norms.has(v.producer!.op) && isSame(v.producer!)));
+  return [...raised.nodes].flatMap((n) => n.outputs).filter((v) => fixed.has(v) || (isNorm(v.producer) && isSame(v.producer!)));
 }
 
 /** The result of a linear with its bias. */
@@ -104,15 +103,13 @@ function biased(node: Node): Value {
   return next?.op === 'Add' && next.input(1)?.constant ? next.output : node.output;
 }
 
-const passing = new Set(['Relu', 'LeakyRelu', 'Gelu', 'Sigmoid', 'Tanh', 'Erf']);
-
 /** Whether all readers of a value let a change of basis through, so that passes may have changed it. */
 function isFree(v: Value, graph: Graph): boolean {
   if (graph.outputs.includes(v)) return false;
   return [...v.uses].every(({ node, index }) => {
     if (node.op === 'MatMul') return index === 0 && node.input(1)?.constant !== null;
     if (node.op === 'Add' && node.input(1)?.constant) return isFree(node.output, graph);
-    return node.op === 'Attention' || node.op === 'Shape' || (passing.has(node.op) && isFree(node.output, graph));
+    return isAttention(node) || node.op === 'Shape' || (traitsOf(node.op).elementwise !== undefined && isFree(node.output, graph));
   });
 }
 

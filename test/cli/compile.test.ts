@@ -195,6 +195,7 @@ describe('--quiet', () => {
       await compile(...explicit, '-o', at('json.onnx'), '--quiet', '--json'),
     ];
     expect(loud.stderr).toMatch(/warning QC3101[^]*^pipeline: /m);
+    expect(loud.stderr).toMatch(/warning QC3101: a Gather left at run time .*\n +note: .* takes no order, at %/);
     expect(quiet).toEqual({ code: 0, stdout: loud.stdout.replace('loud.onnx', 'quiet.onnx'), stderr: '' });
     expect(JSON.parse(json.stdout).diagnostics).toContainEqual(expect.objectContaining({ code: 'QC3101', severity: 'warning' }));
     const failed = await compile('-p', 'none', '--quiet', '-o', at('failed.onnx'));

@@ -35,6 +35,17 @@ describe('inspect', () => {
     expect(found.parameters.byType.f32.bytes).toBeGreaterThan(300_000);
   });
 
+  test('--why lists what was recognised in part', async () => {
+    const file = fixture('bert-tiny-sdpa-op17');
+    const { refused } = await json('inspect', file, '--why');
+    expect(refused).toHaveLength(2);
+    expect(refused[0]).toMatchObject({ op: 'Softmax', rule: 'raise-attention', value: expect.stringContaining('Softmax_output_0') });
+    const { stdout } = await qc(['inspect', file, '--why']);
+    expect(stdout).toMatch(/│ node +│ rule +│ reason +│ value +│/);
+    expect(await json('inspect', file)).not.toHaveProperty('refused');
+    expect((await qc(['inspect', fixture('opt-tiny-op13'), '--why'])).stdout).toMatch(/^refused +nothing$/m);
+  });
+
   test('a model of an opset that qc cannot raise is still described', async () => {
     const graph = { node: [node('Add', ['x', 'x'], ['y'])], input: [value('x', 'f32', [2, 2])], output: [value('y', 'f32', [2, 2])] };
     const file = folder.file('old.onnx', model(graph, { opsetImport: [{ domain: '', version: int64(6) }] }));

@@ -152,6 +152,19 @@ describe('the engine', () => {
     expect(told).toEqual(['picky MatMul not today %h']);
     expect(graph.version).toBe(before);
   });
+  test('a reason of a state that a rule changed later is not told', () => {
+    const graph = mlp();
+    const told: string[] = [];
+    const picky = rule('picky', op(MatMul, 'mm', { a: any('x') }), ({ x }) =>
+      refuse(x.producer?.op === 'Identity' ? 'behind an Identity' : 'behind a norm'),
+    );
+    const insert = rule('insert', op(MatMul, 'mm', { a: any('x') }), ({ mm, x }, build) => {
+      if (x.producer?.op === 'Identity') return 'no-match';
+      build.graph.setInput(mm.node, 0, build.make(Identity, { input: x }, { like: x }).output);
+    });
+    rewriteToFixpoint(graph, [picky, insert], { onRefusal: (_, __, why) => told.push(why.refused) });
+    expect(told).toEqual(['behind an Identity']);
+  });
   test('the order of the rules is their priority', () => {
     const named = (name: string): RewriteRule =>
       rule(name, op(Relu, 'r', { x: any('x') }), ({ r, x }, build) =>

@@ -19,7 +19,7 @@ import {
 import { viewAs } from '../../ir/ops/view.ts';
 import { binCentre, binOf } from '../../ir/statistics.ts';
 import { definePass, largestDifference, runOnce, type Feeds, type PassReport } from '../../passes/index.ts';
-import { collect } from '../../passes/calibrate/calibrate.ts';
+import { collect } from '../../passes/observe/calibrate.ts';
 import { Ledger } from '../../passes/infra/ledger.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
 import {

@@ -1,10 +1,13 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { codeRange, parseGraph, sites, statisticsAt, type Graph } from '../../ir/index.ts';
 import { runOnce, schemeNamed, type Feeds } from '../../passes/index.ts';
-import { centred, coarse, fine, thresholds, widths } from '../../passes/os-plus/candidates.ts';
-import { lossGraph, lossRegion, names } from '../../passes/os-plus/loss-graph.ts';
-import { candidateFeeds, sameLoss, search, type Candidate } from '../../passes/os-plus/search.ts';
-import { stacked } from '../../passes/os-plus/stack.ts';
+import { candidateFeeds, type Candidate } from '../../passes/methods/os-plus/candidate.ts';
+import { centred, thresholds, widths } from '../../passes/methods/os-plus/thresholds.ts';
+import { lossGraph, names } from '../../passes/search/loss-graph.ts';
+import { lossRegion } from '../../passes/search/loss-region.ts';
+import { sameLoss, search } from '../../passes/search/search.ts';
+import { stacked } from '../../passes/search/stack.ts';
+import { coarse, fine } from '../../passes/search/two-pass.ts';
 import { elements, f32, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 import { maskedSamples, subject } from './zoo.ts';
 

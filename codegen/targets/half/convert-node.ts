@@ -4,7 +4,7 @@ import { dtypes, tensorType, type DType } from '../../../ir/types.ts';
 import { isKernel, type KernelName } from '../../kernels/bodies/call.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
 import { floatOf, type Halving } from './halving.ts';
-import { mannerOf } from './policy.ts';
+import { isStatistic, mannerOf, softmaxInside } from './policy.ts';
 import { asked, half, number, single, standingAfter, strainOf, type Operand, type Standing } from './standing.ts';
 import type { Float } from './twins.ts';
 
@@ -22,7 +22,7 @@ export function convertNode(halving: Halving, node: Node): void {
   const dtype: Float = after.kind === 'half' ? 'f16' : 'f32';
   report(halving, node, slots, operands);
   for (const i of slots) give(halving, node, i, dtype);
-  if (dtype === 'f16' && node.op === 'Attention') computeSoftmaxInSingle(halving, node);
+  if (dtype === 'f16' && node.op === softmaxInside.op) computeSoftmaxInSingle(halving, node);
   node.outputs.forEach((o, i) =>
     settleResult(halving, o, isFixedResult(node, i) ? { dtype: 'f32', standing: half } : { dtype, standing: after }),
   );
@@ -37,10 +37,10 @@ const floatSlots = (node: Node): readonly number[] =>
 const isFixedOperand = (node: Node, i: number): boolean =>
   isKernel(node.op) && kernelOperators[node.op.slice(3) as KernelName].inputs[i]?.type === 'f32';
 
-/** Also the statistics that LayerNormalization gives are f32. */
+/** Also the statistics that norms give are f32. */
 function isFixedResult(node: Node, i: number): boolean {
   if (isKernel(node.op)) return kernelOperators[node.op.slice(3) as KernelName].outputs[i]?.type === 'f32';
-  return node.op === 'LayerNormalization' && i > 0;
+  return isStatistic(node.op, i);
 }
 
 function fixPorts(halving: Halving, node: Node): void {
@@ -70,7 +70,7 @@ function leave(halving: Halving, node: Node): void {
 function operandAt(halving: Halving, node: Node, i: number): Operand {
   const value = node.input(i)!;
   const standing = halving.standing(value)!;
-  const mask = node.op === 'Attention' && i === 3;
+  const mask = node.op === softmaxInside.op && i === softmaxInside.mask;
   const fixed = value.constant !== null || standing.kind === 'number' || standing.kind === 'asked';
   const long = (value.type!.shape ?? []).filter((d) => typeof d === 'number' && d > 1);
   return { ...standing, exact: fixed && !mask, matrix: standing.kind === 'free' && long.length > 1 };

@@ -1,3 +1,4 @@
+import { operatorsWith, traitsOf } from '../../../ir/ops/traits.ts';
 import { isKernel } from '../../kernels/bodies/index.ts';
 
 /**
@@ -14,14 +15,14 @@ export const halves = words(
   com.microsoft.MatMulNBits`,
 );
 
-/** Operators that have f16 on CUDA, and whose error in it is that of one rounding. */
-export const followers = words(
-  `Identity Transpose Reshape Flatten Squeeze Unsqueeze Expand Tile Concat Split Slice Gather GatherElements GatherND ScatterElements
-  ScatterND Pad Trilu Where Add Sub Mul Div Neg Abs Sign Ceil Floor Round Min Max Clip Relu LeakyRelu Elu Gelu Erf Tanh Sigmoid Softplus
-  Sqrt Reciprocal ReduceMax ReduceMin ArgMax ArgMin TopK Equal Less Greater LessOrEqual GreaterOrEqual IsNaN IsInf`,
-);
-
-const sizes = words('Shape Size');
+/** Operators that have f16 on CUDA, and whose error in it is that of one rounding. Casts have a rule of their own. */
+export const followers: ReadonlySet<string> = new Set([
+  ...operatorsWith((t) => t.holds !== undefined).filter((op) => op !== 'Cast'),
+  ...words(
+    `Concat ScatterElements ScatterND Pad Trilu Where Add Sub Mul Div Neg Abs Sign Ceil Floor Round Min Max Clip Relu LeakyRelu Elu Gelu Erf
+    Tanh Sigmoid Softplus Sqrt Reciprocal ReduceMax ReduceMin ArgMax ArgMin TopK Equal Less Greater LessOrEqual GreaterOrEqual IsNaN IsInf`,
+  ),
+]);
 
 /**
  * What computes in f16 and what in f32. The rest, Softmax, Exp, Log, Pow, Sin, Cos, sums and means among it, and every operator
@@ -30,5 +31,11 @@ const sizes = words('Shape Size');
 export function mannerOf(op: string): Manner {
   if (halves.has(op) || isKernel(op)) return 'half';
   if (followers.has(op)) return 'follow';
-  return sizes.has(op) ? 'size' : 'single';
+  return traitsOf(op).readsExtents ? 'size' : 'single';
 }
+
+/** Whether result `i` is a statistic that stays f32: mean and deviation of a norm. */
+export const isStatistic = (op: string, i: number): boolean => op === 'LayerNormalization' && i > 0;
+
+/** The operator that has a softmax inside, and the place of its mask, whose numbers need not be exact. */
+export const softmaxInside = { op: 'Attention', mask: 3 } as const;

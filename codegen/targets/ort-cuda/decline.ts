@@ -1,4 +1,6 @@
 import type { Graph, Use } from '../../../ir/graph.ts';
+import { Add, Attention } from '../../../ir/ops/generated.ts';
+import { Decode, Encode } from '../../../ir/ops/qc.ts';
 import { isOutput } from '../../../ir/pattern.ts';
 import { quantizedWeight } from '../quantized.ts';
 import type { Lowered } from '../target.ts';
@@ -32,10 +34,13 @@ function refusal({ node, index, value }: Use): string | null {
 
 const operands = ['query', 'key', 'value'];
 
+/** What stands between a quantizer and what multiplies: a bias, a transform. */
+const between: ReadonlySet<string> = new Set([Add, Encode, Decode].map(({ schema }) => schema.op));
+
 /** What the ledger hears: of the product or Attention that reads the value, behind biases and transforms too. */
 function told({ node, index }: Use, why: string): readonly Lowered[] {
   if (node.op === 'MatMul') return [{ kind: 'linear', name: nameOf(node), left: `its input stays in float: ${why}` }];
-  if (node.op === 'Attention' && index < operands.length)
+  if (node.op === Attention.schema.op && index < operands.length)
     return [{ kind: 'attention', name: nameOf(node), left: `its ${operands[index]} stays in float: ${why}` }];
-  return /^(Add|qc\.(Encode|Decode))$/.test(node.op) ? [...node.output.uses].flatMap((use) => told(use, why)) : [];
+  return between.has(node.op) ? [...node.output.uses].flatMap((use) => told(use, why)) : [];
 }

@@ -1,15 +1,15 @@
-import { inspect, type Inspection, type NamedType } from '../../inspect.ts';
+import { inspect, type Inspection, type InspectOptions, type NamedType } from '../../inspect.ts';
 import type { Io } from '../command.ts';
-import { bytesText, countText } from '../tables.ts';
+import { bytesText, countText, shortened, table, type Colors } from '../tables.ts';
 
 /** Prints what a model holds. */
-export async function inspectCommand(model: string, { terminal }: Io): Promise<void> {
-  const found = await inspect(model);
+export async function inspectCommand(model: string, options: InspectOptions, { terminal }: Io): Promise<void> {
+  const found = await inspect(model, options);
   if (terminal.json) terminal.document(found);
-  else terminal.data(inspectionText(found));
+  else terminal.data(inspectionText(found, terminal.color));
 }
 
-function inspectionText(found: Inspection): string {
+function inspectionText(found: Inspection, colors: Colors): string {
   const { parameters, recognised } = found;
   const lines: readonly (readonly [string, string])[] = [
     ['file', `${found.file} (${bytesText(found.bytes)})`],
@@ -26,7 +26,20 @@ function inspectionText(found: Inspection): string {
     ['recognised', recognised ? recognisedText(recognised) : `nothing: ${found.notRecognised}`],
     ...Object.entries(found.metadata).map(([key, text], i) => [i === 0 ? 'metadata' : '', `${key} = ${text}`] as const),
   ];
-  return lines.map(([what, text]) => `${what.padEnd(12)}${text}`).join('\n');
+  const refused = found.refused ? [refusedText(found.refused, colors)] : [];
+  return [...lines.map(([what, text]) => `${what.padEnd(12)}${text}`), ...refused].join('\n');
+}
+
+/** A row for each node that a rule recognised in part. */
+function refusedText(refused: NonNullable<Inspection['refused']>, colors: Colors): string {
+  if (refused.length === 0) return `${'refused'.padEnd(12)}nothing`;
+  const rows = refused.map(({ node, op, rule, why, value }) => [
+    `${op} ${shortened(node)}`,
+    rule,
+    why,
+    value === null ? '' : `%${shortened(value)}`,
+  ]);
+  return `\n${table(['node', 'rule', 'reason', 'value'], rows, colors)}`;
 }
 
 function recognisedText({ linears, heads, norms, attentions, sites }: NonNullable<Inspection['recognised']>): string {

@@ -1,0 +1,99 @@
+import { standardize } from '../../../ir/channel.ts';
+import { diagnostic, fail } from '../../../ir/diagnostics.ts';
+import type { Graph } from '../../../ir/graph.ts';
+import type { Site } from '../../../ir/ops/qc.ts';
+import { inferTypes } from '../../../ir/shapes/infer.ts';
+import { changeBasis, sites, statisticsAt } from '../../../ir/site.ts';
+import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
+import { choice, flag, float, int, text } from '../../infra/options.ts';
+import { definePass, type PassContext } from '../../infra/pass.ts';
+import { layoutOptions } from '../../quantize/layout.ts';
+import { capture } from '../../search/capture.ts';
+import { lossRegion } from '../../search/loss-region.ts';
+import type { OsPlusTarget } from './target.ts';
+import { bestThreshold } from './threshold.ts';
+import { centred, widths } from './thresholds.ts';
+
+/**
+ * Outlier Suppression+ (Wei et al. 2023): centres every channel behind a norm, then shrinks the channels that are wider than a
+ * threshold, which a descending search finds by the error of what the site feeds.
+ */
+export const osPlus = definePass({
+  name: 'os+',
+  summary: 'shift and scale outlier channels behind norms (Outlier Suppression+)',
+  contract: 'exact',
+  options: {
+    scheme: text('scheme whose quantizers the search uses', 'w8a8'),
+    shift: flag('centre the channels', true),
+    threshold: float('half-range that channels shrink to; given, the search is skipped', null, 0),
+    steps: float('candidates of the search (default: the larger of 100 and half-units of the range)', null, 1),
+    low: float('smallest threshold that the search tries', 1, 0),
+    search: choice('a coarse and a fine pass over the candidates, or all of them', ['two-pass', 'exhaustive'], 'two-pass'),
+    tokens: int('tokens that the loss is measured on, in whole samples where the site feeds an attention', 512, 1),
+    batch: float('most samples that these tokens are drawn from', null, 1),
+    seed: int('seed of the draw', 0, 0),
+    ...layoutOptions,
+  },
+  needs: ['calibrated', 'folded'],
+  breaks: ['folded'],
+  traits: ['equalized'],
+  async run(graph, ctx, settings) {
+    inferTypes(graph);
+    const targets = targetsOf(graph, settings.shift, ctx);
+    if (targets.length === 0) return;
+    if (settings.threshold === null && !ctx.services.samples?.length) {
+      fail('QC2101', 'the search of os+ measures its loss on samples, and there are none', undefined, {
+        hint: 'give samples with --calib, or a threshold: os+{threshold=5}',
+      });
+    }
+    const spool = ctx.services.spool();
+    try {
+      const captured = settings.threshold === null ? await capture(graph, targets, settings, spool, ctx) : null;
+      for (const [done, t] of targets.entries()) {
+        const threshold = captured ? ((await bestThreshold(graph, t, settings, captured, ctx))?.threshold ?? null) : settings.threshold;
+        transform(graph, t, threshold, ctx);
+        ctx.progress(done + 1, targets.length, 'sites');
+      }
+    } finally {
+      await spool.close();
+    }
+  },
+});
+
+/** The sites behind norms that can take a scale; those that cannot are reported. */
+export const targetsOf = (graph: Graph, shift: boolean, ctx: PassContext): readonly OsPlusTarget[] =>
+  sites(graph).flatMap((site) => target(graph, site, shift, ctx) ?? []);
+
+function target(graph: Graph, site: Site, shift: boolean, ctx: PassContext): OsPlusTarget | null {
+  if (site.role !== 'norm') return null;
+  const statistics = statisticsAt(site);
+  if (!statistics) {
+    ctx.report(diagnostic('QC3201', `no ranges at %${site.key}; left alone`, site.node.loc));
+    return null;
+  }
+  const size = statistics.range.min.length;
+  const [above, below] = [freedomAbove(site.x, size).can, freedomBelow(site.y, size).can];
+  if (!above.scale || !below.scale) {
+    ctx.report(
+      diagnostic(
+        'QC3301',
+        `%${site.key}: ${refuserAbove(site.x, size, 'scale') ?? refuserBelow(site.y, size, 'scale')} cannot take a scale`,
+        site.node.loc,
+      ),
+    );
+    return null;
+  }
+  return { site, statistics, shift: shift && above.shift && below.shift, region: lossRegion(graph, site) };
+}
+
+/** Centres the channels of a site and shrinks those that are wider than the threshold; null: none is. */
+function transform(graph: Graph, t: OsPlusTarget, threshold: number | null, ctx: PassContext): void {
+  const at = centred(t.statistics.range, t.shift);
+  const width = threshold === null ? at.half.map(() => 1) : widths(at.half, threshold);
+  changeBasis(graph, t.site, standardize(at.centre, width));
+  ctx.count('sites');
+  ctx.count(
+    'channels scaled',
+    width.reduce((n, w) => n + (w > 1 ? 1 : 0), 0),
+  );
+}

@@ -1,0 +1,38 @@
+import { isMatrix } from '../../ir/constants.ts';
+import { free, only } from '../../ir/freedom.ts';
+import { MatMul } from '../../ir/ops/generated.ts';
+import { addBias, constantLike, movedColumns, movedRows, shiftProduct } from '../../ir/weights.ts';
+import type { Down, OperatorRecord, Up } from './record.ts';
+
+/** T(x W): the columns of W move and scale; a shift has no place here, it ends in the bias below. */
+const up: Up = {
+  freedom: (node, size) => (isMatrix(node.input(1)) ? only(size, { perm: true, scale: true, shift: false }) : null),
+  onward: null,
+  absorb(graph, node, t) {
+    graph.setInput(node, 1, constantLike(graph, node.input(1)!, movedColumns(t, node.input(1)!.constant!)));
+  },
+};
+
+/** D(x) W = x W' + shift W, where row perm[i] of W' is scale[i] times row i of W. */
+const down: Down = {
+  freedom: (node, operand, size) => (operand === 0 && isMatrix(node.input(1)) ? free(size) : null),
+  absorb(graph, use, decode) {
+    const { node, index } = use;
+    const [weight, t] = [node.input(1), decode.transform];
+    if (index !== 0 || !weight?.constant || !isMatrix(weight)) return false;
+    graph.setInput(node, 0, decode.x);
+    if (t.perm || t.scale) graph.setInput(node, 1, constantLike(graph, weight, movedRows(t, weight.constant)));
+    if (t.shift) addBias(node.output, shiftProduct(t, weight.constant), `${weight.name}.bias`);
+    return true;
+  },
+};
+
+export const matMul: OperatorRecord = {
+  op: MatMul.schema.op,
+  roles: ['linear'],
+  tokenwise: true,
+  up,
+  down,
+  productLeft: (node) =>
+    node.input(0)?.constant ? 'its weight stands first, and the axes of its input are unknown' : 'its weight is not one matrix',
+};

@@ -1,0 +1,165 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { parseGraph, type Graph } from '../../ir/index.ts';
+import { Ledger, PassManager, passes, refusalText } from '../../passes/index.ts';
+import { inspect } from '../../src/inspect.ts';
+import { fileSpool } from '../../src/runtime/spool.ts';
+import { fixturePath, plainExecutor, type FixtureName } from '../support/run.ts';
+
+const executor = plainExecutor();
+afterAll(() => executor.close());
+
+async function ledgerOf(graph: Graph, pipeline: string): Promise<Ledger> {
+  const ledger = new Ledger();
+  const services = { executor, spool: fileSpool, samples: null, mask: null, statistics: null };
+  await new PassManager(passes).plan(pipeline, ['raised', 'folded']).run(graph, { services, contract: null, ledger });
+  return ledger;
+}
+
+/** Heads of 2 x 4 channels as exporters write them; every line can be replaced. */
+const spelling = {
+  q: '%qh = Reshape(%x, %split) %q = Transpose(%qh) {perm = [0, 2, 1, 3]}',
+  k: '%kh = Reshape(%x, %split) %k = Transpose(%kh) {perm = [0, 2, 3, 1]}',
+  v: '%vh = Reshape(%x, %split) %v = Transpose(%vh) {perm = [0, 2, 1, 3]}',
+  scores: '%s = MatMul(%q, %k)',
+  softmax: '%p = Softmax(%s) {axis = -1}',
+  context: '%c = MatMul(%p, %v)',
+  merge: '%t = Transpose(%c) {perm = [0, 2, 1, 3]} %y = Reshape(%t, %join)',
+} as const;
+const spelled = (changed: Partial<Record<keyof typeof spelling, string>>): Graph =>
+  parseGraph(`graph @g(%x: f32[2,3,8], %m: bool[2,2,3,3]) {
+    const %split: i64[4] = [0, 0, 2, 4] const %join: i64[3] = [0, 0, 8] const %low: f32[] = [-100.0] const %half: f32[] = [0.5]
+    ${Object.values({ ...spelling, ...changed }).join('\n')} return %y }`);
+
+describe('an attention that is not recognised says why', () => {
+  test('the spelling itself is recognised, and no reason is left', async () => {
+    const ledger = await ledgerOf(spelled({}), 'raise,mark-sites');
+    expect(ledger.entries).toMatchObject([{ kind: 'attention', left: [] }]);
+    expect(ledger.refused).toEqual([]);
+  });
+  test.each([
+    [
+      'query is not split by Reshape and Transpose, but comes from a Relu, at %q',
+      { q: '%qh = Reshape(%x, %split) %qt = Transpose(%qh) {perm = [0, 2, 1, 3]} %q = Relu(%qt)' },
+    ],
+    [
+      'key is transposed by [0, 2, 1, 3], at %k',
+      {
+        k: '%kh = Reshape(%x, %split) %k = Transpose(%kh) {perm = [0, 2, 1, 3]}',
+      },
+    ],
+    [
+      'the scores come from a Where instead of a product of query and key, at %s',
+      { scores: '%a = MatMul(%q, %k) %s = Where(%m, %a, %low)' },
+    ],
+    [
+      'the softmax feeds a Where instead of one product with the values, at %p',
+      { softmax: '%p = Softmax(%s) {axis = -1} %z = Where(%m, %p, %low)', context: '%c = MatMul(%z, %v)' },
+    ],
+    ['the values are scaled, at %v', { v: '%vh = Reshape(%x, %split) %vt = Transpose(%vh) {perm = [0, 2, 1, 3]} %v = Mul(%vt, %half)' }],
+    ['the heads are not merged by Transpose and Reshape, but read by a Neg, at %c', { merge: '%y = Neg(%c)' }],
+    [
+      'the heads are not merged by Reshape, but read by a Flatten, at %t',
+      { merge: '%t = Transpose(%c) {perm = [0, 2, 1, 3]} %y = Flatten(%t)' },
+    ],
+  ] as const)('%s', async (why, changed) => {
+    const ledger = await ledgerOf(spelled(changed), 'raise,mark-sites');
+    const [entry] = ledger.entries.filter((e) => e.kind === 'attention');
+    expect(entry).toMatchObject({ done: [], left: [`not recognised as attention: ${why}`] });
+    expect(ledger.refused.map(refusalText)).toContain(why);
+  });
+  test('nothing is known of a graph that was raised elsewhere', async () => {
+    const ledger = await ledgerOf(spelled({ merge: '%y = Identity(%c)' }), 'mark-sites');
+    expect(ledger.entries).toMatchObject([{ left: ['not recognised as attention: the spelling is unknown'] }]);
+  });
+  test('the last run of raise has the last word', async () => {
+    const ledger = new Ledger();
+    ledger.refuse('raise', [{ node: 'p', op: 'Softmax', rule: 'raise-attention', why: 'old', value: null }]);
+    ledger.refuse('raise', []);
+    expect(ledger.refusalAt('p')).toBeNull();
+  });
+});
+
+describe('other rules say why', () => {
+  const gelu = (root: string, half: string): Graph =>
+    parseGraph(`graph @g(%x: f32[2,8]) { const %root: f32[] = [${root}] const %one: f32[] = [1.0] const %half: f32[] = [${half}]
+      %d = Div(%x, %root) %e = Erf(%d) %s = Add(%e, %one) %p = Mul(%x, %s) %y = Mul(%p, %half) return %y }`);
+  test('a GELU names the constant that is not its own', async () => {
+    const ledger = await ledgerOf(gelu('1.4142135', '0.25'), 'raise');
+    expect(ledger.refused).toEqual([{ node: 'y', op: 'Mul', rule: 'raise-gelu-erf', why: 'a constant of GELU is not 0.5', value: 'half' }]);
+    expect((await ledgerOf(gelu('1.4142135', '0.5'), 'raise')).refused).toEqual([]);
+  });
+  test('a product that is no linear has the reason of its rule in the ledger', async () => {
+    const graph = parseGraph('graph @g(%x: f32[2,3,8]) { const %w: f32[2,8,4] = random 3 %y = MatMul(%x, %w) return %y }');
+    expect((await ledgerOf(graph, 'raise,mark-sites')).entries).toMatchObject([
+      { left: ['its weight is not one matrix: its weight is a batch of matrices, f32[2,8,4], at %w'] },
+    ]);
+  });
+});
+
+describe('folding says who refused', () => {
+  const at = (above: string, below: string, attributes: string): Graph =>
+    parseGraph(`graph @g(%x: f32[N,2]) { const %g: f32[2] = [1.0, 2.0] const %w: f32[2,2] = random 1
+      %h = ${above} %t = qc.Encode(%h) {size = 2, ${attributes}} %s = qc.Site(%t) ${below} return %y }`);
+  const product = '%y = MatMul(%s, %w)';
+  test.each([
+    ['a norm takes no order', at('RMSNormalization(%x, %g)', product, 'perm = [1, 0]'), 'RMSNormalization %h takes no order, at %h'],
+    [
+      'a norm without a bias',
+      at('RMSNormalization(%x, %g)', product, 'shift = f64[2] [1.5, 0.0]'),
+      'RMSNormalization %h takes no shift, at %h',
+    ],
+    [
+      'an operator without a record',
+      at('Softmax(%x)', product, 'perm = [1, 0]'),
+      'Softmax %h takes no change of its channels as it stands here, at %h',
+    ],
+    [
+      'a reader without a record',
+      at('MatMul(%x, %w)', '%d = qc.Decode(%s) {size = 2, perm = [1, 0]} %y = Softmax(%d)', 'perm = [1, 0]'),
+      'Softmax %y takes no change of its channels as it stands here, at %d',
+    ],
+    [
+      'an output',
+      at('MatMul(%x, %w)', '%y = qc.Decode(%s) {size = 2, perm = [1, 0]}', 'perm = [1, 0]'),
+      '%y is an output of the graph, at %y',
+    ],
+  ])('%s', async (_, graph, why) => {
+    const ledger = await ledgerOf(graph, 'fold-channels');
+    expect(ledger.refused.map(refusalText)).toEqual([why]);
+  });
+  test('what folds away leaves no reason', async () => {
+    const graph = at('RMSNormalization(%x, %g)', product, 'scale = f64[2] [2.5, 3.0]');
+    expect((await ledgerOf(graph, 'fold-channels')).refused).toEqual([]);
+  });
+});
+
+describe('inspect with why', () => {
+  const reasons = async (path: string): Promise<readonly string[]> => [
+    ...new Set((await inspect(path, { why: true })).refused!.map((r) => `${r.op} ${r.rule}: ${r.why}`)),
+  ];
+  test.each<[FixtureName, readonly string[]]>([
+    ['opt-tiny-op13', []],
+    ['bert-tiny-op17', []],
+    ['bert-tiny-sdpa-op17', ['Softmax raise-attention: the softmax feeds an IsNaN and a Where instead of one product with the values']],
+    ['gpt2-tiny-op17', ['Softmax raise-attention: the heads are not merged by Reshape, but read by a Shape and a Reshape']],
+  ])('%s', async (name, expected) => expect(await reasons(fixturePath(name))).toEqual(expected));
+  test('is silent unless it is asked', async () => expect(await inspect(fixturePath('gpt2-tiny-op17'))).not.toHaveProperty('refused'));
+});
+
+const families = join('..', 'shared', 'families', 'fixtures');
+const familyFiles = existsSync(families) ? readdirSync(families).filter((f) => f.endsWith('.onnx')) : [];
+(familyFiles.length > 0 ? describe : describe.skip)('graphs of other families', () => {
+  test('nine of ten attentions that are not recognised have a reason with a value', async () => {
+    let [softmaxes, explained] = [0, 0];
+    for (const file of familyFiles) {
+      const { recognised, refused, operators } = await inspect(join(families, file), { why: true });
+      if (!recognised) continue;
+      softmaxes += (operators['Softmax'] ?? 0) + (operators['Attention'] ?? 0) - recognised.attentions;
+      explained += refused!.filter((r) => r.rule === 'raise-attention' && r.value !== null).length;
+    }
+    expect(softmaxes).toBeGreaterThan(0);
+    expect(explained / softmaxes).toBeGreaterThan(0.9);
+  });
+});
