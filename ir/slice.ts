@@ -52,6 +52,32 @@ export function extract(
   return { graph, twin };
 }
 
+/**
+ * Puts a part that was taken out with `extract`, and changed since, in the place of the slice. Its inputs and outputs are the slice's values
+ * of these names; what the slice gives out keeps its name.
+ */
+export function putBack(graph: Graph, slice: Slice, part: Graph): void {
+  const anchor = slice.nodes.at(-1)!;
+  const givenOut = new Map(slice.outputs.map((v) => [v.name, v] as const));
+  for (const node of slice.nodes)
+    for (const v of node.outputs) if (!givenOut.has(v.name)) graph.rename(v, graph.freshName(`${v.name}.old`));
+  const home = new Map(slice.nodes.flatMap(readsOf).flatMap((v) => (v.constant ? [[v.constant, v] as const] : [])));
+  const twin = new Map<Value, Value>();
+  const inputs = new Map(slice.inputs.map((v) => [v.name, v] as const));
+  for (const v of part.inputs) if (inputs.has(v.name)) twin.set(v, inputs.get(v.name)!);
+  for (const v of part.constants) twin.set(v, home.get(v.constant!) ?? graph.addConstant(graph.freshName(v.name), v.constant!));
+  for (const node of part.nodes) {
+    const isTaken = node.outputs.map((o) => graph.isNameTaken(o.name));
+    const made = graph.insertBefore(anchor, cloneNode(node, graph, twin));
+    made.outputs.forEach((out, i) => {
+      if (isTaken[i]) graph.rename(out, graph.freshName(out.name));
+      twin.set(node.outputs[i]!, out);
+    });
+  }
+  for (const out of part.outputs) graph.replace(givenOut.get(out.name)!, twin.get(out)!);
+  for (const node of slice.nodes.toReversed()) graph.erase(node);
+}
+
 /** The node of `graph` that holds `node`, which may lie in a body. */
 function outermost(node: Node, graph: Graph): Node {
   let at = node;

@@ -1,5 +1,6 @@
 /** What can be done to a graph. */
 import { calibrate } from './observe/calibrate.ts';
+import { eachBlock } from './blocks/each-block.ts';
 import { deadCode } from './cleanup/dead-code.ts';
 import { foldConstants } from './cleanup/fold-constants.ts';
 import { tieWeights } from './cleanup/tie-weights.ts';
@@ -23,8 +24,17 @@ export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type
 export { Ledger, nameOf, refusalText, type Candidate, type LedgerEntry, type Refused } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
-export { definePass, type Contract, type Pass, type PassContext, type PassSpec, type Services } from './infra/pass.ts';
-export { formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
+export {
+  definePass,
+  sampleAt,
+  type Contract,
+  type Pass,
+  type PassContext,
+  type PassSpec,
+  type Samples,
+  type Services,
+} from './infra/pass.ts';
+export { flattened, formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
 export { attentionsOf, isAttention } from './model/attentions.ts';
 export { isHead } from './model/head.ts';
 export { linearsOf, type Linear } from './model/linears.ts';
@@ -44,4 +54,5 @@ export const passes: readonly Pass[] = [
   foldChannels,
   quantize,
   deadCode,
+  eachBlock,
 ];

@@ -16,6 +16,7 @@ import {
 import { cloneGraph, diagnostic, eachGraph, exchange, fail, inferTypes, QcError, type Diagnostic, type Graph } from '../ir/index.ts';
 import {
   compare,
+  flattened,
   ContractCheck,
   Ledger,
   PassManager,
@@ -35,7 +36,7 @@ import { defaultTarget } from './default-target.ts';
 import { defaults } from './defaults.ts';
 import { digestOfFiles } from './digest.ts';
 import { openModel, syntheticFeeds } from './model.ts';
-import { effectivePipeline } from './pipeline.ts';
+import { effectivePipeline, type BlockOrder } from './pipeline.ts';
 import { refuseQuantized } from './quantized-already.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
@@ -51,6 +52,8 @@ export interface CompileOptions {
   readonly scheme?: string | undefined;
   /** By default `qc-cpu` where its kernels are built, else `ort-cpu`. */
   readonly target?: string | undefined;
+  /** `parallel` by default: every block is calibrated on float activations. `sequential`: on those of the quantized blocks before it. */
+  readonly order?: BlockOrder | undefined;
   /** Calibration data; 32 samples by default. */
   readonly data?: DataOptions | undefined;
   /** Statistics saved by an earlier compile, instead of data. */
@@ -66,7 +69,7 @@ export interface CompileOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onPass?: ((call: PassCall, index: number, total: number) => void) | undefined;
   readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
-  readonly afterPass?: ((call: PassCall, graph: Graph) => void) | undefined;
+  readonly afterPass?: ((call: PassCall, graph: Graph, index: number | null) => void) | undefined;
 }
 
 /** Options with the defaults of those that name something. */
@@ -77,7 +80,8 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
   const options: Settled = { ...given, scheme: given.scheme ?? defaults.scheme, target: given.target ?? defaultTarget().name };
   const target = targetNamed(targets, options.target);
   const manager = new PassManager([...passes, ...(options.plugins ?? [])]);
-  const plan = manager.plan(effectivePipeline(manager, options.passes, options.scheme, target));
+  const plan = manager.plan(effectivePipeline(manager, { ...options, target }));
+  if (options.saveCalibration !== undefined) refuseUnsavable(plan);
   const graph = openModel(options.model);
   refuseQuantized(graph, options.model);
   const types = toFloat32(graph);
@@ -138,7 +142,7 @@ interface CalibrationInputs {
 async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptions): Promise<CalibrationInputs> {
   const samples = options.data && options.data.files.length > 0 ? await samplesFor(graph, calibrationData(options.data)) : null;
   const statistics = options.calibration === undefined ? null : readStatistics(options.calibration);
-  if (!samples && !statistics && plan.calls.some((c) => c.name === 'calibrate')) {
+  if (!samples && !statistics && flattened(plan.calls).some((c) => c.name === 'calibrate')) {
     fail('QC2101', 'this pipeline needs activation ranges, and there is no calibration data', undefined, {
       hint: 'give text with --calib FILE.txt --tokenizer tokenizer.json, or arrays with --calib FILE.npz',
     });
@@ -147,6 +151,13 @@ async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptio
 }
 
 const calibrationData = (data: DataOptions): DataOptions => ({ ...data, samples: data.samples ?? defaults.samples });
+
+/** Blocks in sequence have no observers any more when the next one is calibrated. */
+function refuseUnsavable(plan: Plan): void {
+  const isSequential = plan.calls.some((c) => c.inner && c.options['order'] === 'sequential');
+  if (isSequential)
+    fail('QC2007', 'ranges of blocks in sequence cannot be saved: each block depends on how those before it were quantized');
+}
 
 function runPlan(
   plan: Plan,
@@ -164,9 +175,9 @@ function runPlan(
     ...(options.signal ? { signal: options.signal } : {}),
     ...(options.onPass ? { beforePass: options.onPass } : {}),
     ...(options.onProgress ? { progress: options.onProgress } : {}),
-    afterPass(call, after) {
+    afterPass(call, after, index) {
       if (call.name === 'calibrate' && options.saveCalibration !== undefined) writeStatistics(options.saveCalibration, after);
-      options.afterPass?.(call, after);
+      options.afterPass?.(call, after, index);
     },
   });
 }

@@ -1,6 +1,17 @@
 import { targets, type Target } from '../codegen/index.ts';
 import type { Scheme, SiteTrait } from '../ir/index.ts';
-import { parsePipeline, schemeNamed, type PassCall, type PassManager } from '../passes/index.ts';
+import { flattened, parsePipeline, schemeNamed, type PassCall, type PassManager } from '../passes/index.ts';
+
+/** What blocks are calibrated on: float activations, or those of the quantized blocks before them. */
+export type BlockOrder = 'parallel' | 'sequential';
+
+/** What the user asks for. */
+export interface Asked {
+  readonly passes: string;
+  readonly scheme: string;
+  readonly target: Target;
+  readonly order?: BlockOrder | undefined;
+}
 
 /** Passes that open every compile, whatever the user asks for. */
 const opening: readonly PassCall[] = [
@@ -13,15 +24,27 @@ const opening: readonly PassCall[] = [
  * The pipeline that a compile really runs: the user's passes with what they need around them, and with the options that scheme
  * and target decide. Its text is kept in the model, so that every artefact says how it was made.
  */
-export function effectivePipeline(manager: PassManager, asked: string, schemeName: string, target: Target): readonly PassCall[] {
-  const scheme = schemeNamed(schemeName);
-  const calls = parsePipeline(asked);
-  const has = (name: string) => calls.some((c) => c.name === name);
+export function effectivePipeline(manager: PassManager, asked: Asked): readonly PassCall[] {
+  const { target } = asked;
+  const scheme = schemeNamed(asked.scheme);
+  const calls = parsePipeline(asked.passes);
+  const has = (name: string) => flattened(calls).some((c) => c.name === name);
   const ranges = needsRanges(scheme) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
   const own = has('raise') ? calls : [...opening, ...ranges, ...calls];
-  const traits = new Set(calls.flatMap((c) => manager.find(c.name).traits));
-  const complete = manager.complete(own, ['quantized'], { scheme: schemeName, ...layoutOptions(target, scheme, traits) });
-  return complete.at(-1)?.name === 'dead-code' ? complete : [...complete, { name: 'dead-code', options: {} }];
+  const traits = new Set(flattened(calls).flatMap((c) => manager.find(c.name).traits));
+  const complete = manager.complete(own, ['quantized'], { scheme: asked.scheme, ...layoutOptions(target, scheme, traits) });
+  const ordered = asked.order === 'sequential' ? inSequence(manager, complete) : complete;
+  return ordered.at(-1)?.name === 'dead-code' ? ordered : [...ordered, { name: 'dead-code', options: {} }];
+}
+
+/** Puts what comes after the marks, up to the quantizers, into one `each-block`, unless the user has done so. */
+function inSequence(manager: PassManager, calls: readonly PassCall[]): readonly PassCall[] {
+  if (calls.some((c) => c.inner)) return calls;
+  const gives = (call: PassCall, facts: readonly string[]) => manager.find(call.name).gives.some((fact) => facts.includes(fact));
+  const start = calls.findLastIndex((c) => gives(c, ['raised', 'sites', 'observed'])) + 1;
+  const end = calls.findLastIndex((c) => gives(c, ['quantized'])) + 1;
+  const held = { name: 'each-block', options: { order: 'sequential' }, inner: calls.slice(start, end) };
+  return [...calls.slice(0, start), held, ...calls.slice(end)];
 }
 
 /** Whether the scheme has activations with static ranges, which calibration finds. */

@@ -79,7 +79,7 @@ describe('docs/writing-a-pass.md', () => {
 describe('docs/architecture.md', () => {
   test('shows the effective pipeline of its command', () => {
     const target = targetNamed(targets, 'portable');
-    const pipeline = formatPipeline(effectivePipeline(new PassManager(passes), 'rptq,os+', 'w8a8', target));
+    const pipeline = formatPipeline(effectivePipeline(new PassManager(passes), { passes: 'rptq,os+', scheme: 'w8a8', target }));
     expect(read('docs', 'architecture.md')).toContain(pipeline);
   });
 });

@@ -20,12 +20,14 @@ export const exactTolerance = 1e-4;
  */
 export class ContractCheck implements PassCheck {
   readonly #ctx: SweepContext;
+  readonly #parent: ContractCheck | null;
   readonly #probe: Feeds;
   #reference: Reference | null;
   #before: Graph;
   #worst = 0;
-  private constructor(ctx: SweepContext, probe: Feeds, reference: Reference) {
+  private constructor(ctx: SweepContext, probe: Feeds, reference: Reference, parent: ContractCheck | null = null) {
     this.#ctx = ctx;
+    this.#parent = parent;
     this.#probe = probe;
     this.#reference = reference;
     this.#before = reference.graph;
@@ -48,8 +50,15 @@ export class ContractCheck implements PassCheck {
     else await this.#compare(graph, pass.name);
     this.#before = cloneGraph(graph);
   }
+  async on(part: Graph, probe: Feeds): Promise<ContractCheck> {
+    return new ContractCheck(this.#ctx, probe, await referenceOf(part, probe, this.#ctx), this);
+  }
   async close(): Promise<void> {
     await this.#forget();
+  }
+  #note(worst: number): void {
+    this.#worst = Math.max(this.#worst, worst);
+    if (this.#parent) this.#parent.#note(worst);
   }
   async #forget(): Promise<void> {
     await this.#reference?.close();
@@ -62,7 +71,7 @@ export class ContractCheck implements PassCheck {
     if (divergence) await blame(executor, pass, divergence);
     // Where a basis has changed, the arrays say nothing of later passes.
     this.#reference = { ...reference, cuts };
-    this.#worst = Math.max(this.#worst, worst);
+    this.#note(worst);
   }
 }
 

@@ -3,7 +3,7 @@ import { eraseDead } from '../../ir/rewrite.ts';
 import { extract, type Slice } from '../../ir/slice.ts';
 import type { TensorType } from '../../ir/types.ts';
 import { typeOfArray, type Feeds, type Spool } from '../infra/executor.ts';
-import type { PassContext, Services } from '../infra/pass.ts';
+import { sampleAt, type PassContext, type Samples, type Services } from '../infra/pass.ts';
 import { blocks } from './blocks.ts';
 
 /** What a sweep asks of the world. */
@@ -26,12 +26,12 @@ export interface SweepSettings {
  * Runs a graph over samples one block at a time: all samples through the first block, then all through the second. Only one
  * block's weights are in memory; the activations between blocks lie in the spool.
  */
-export async function sweep(graph: Graph, samples: readonly Feeds[], ctx: SweepContext, settings: SweepSettings): Promise<void> {
+export async function sweep(graph: Graph, samples: Samples, ctx: SweepContext, settings: SweepSettings): Promise<void> {
   const parts = blocks(graph, settings.least);
   const inputs = graph.inputs.map((v) => v.name);
   const spool = ctx.services.spool();
   try {
-    for (const [s, feeds] of samples.entries()) await spool.put(String(s), feeds);
+    for (let s = 0; s < samples.length; s++) await spool.put(String(s), await sampleAt(samples, s));
     // Graph inputs stay at hand to the end: what is computed beside a slice may read them (the attention mask).
     const needed = laterInputs(parts).map((names) => new Set([...names, ...inputs]));
     for (const [k, part] of parts.entries()) {

@@ -3,12 +3,16 @@ import type { Graph } from '../../ir/graph.ts';
 import { verify } from '../../ir/verify.ts';
 import { Ledger } from './ledger.ts';
 import { readOptions, suggestion } from './options.ts';
-import type { Pass, PassContext, Services } from './pass.ts';
+import type { Feeds } from './executor.ts';
+import { sampleAt, type InnerPasses, type Pass, type PassContext, type Services } from './pass.ts';
 import { formatCall, formatPipeline, parsePipeline, type PassCall } from './pipeline.ts';
 
 /** Looks at the graph after a pass that changed it. */
 export interface PassCheck {
   after(graph: Graph, pass: Pick<Pass, 'name' | 'contract'>): Promise<void>;
+  /** A check of a part of the graph, which runs on a probe of its own; what it finds counts here too. */
+  on(part: Graph, probe: Feeds): Promise<PassCheck>;
+  close(): Promise<void>;
 }
 
 export interface RunSettings {
@@ -18,7 +22,8 @@ export interface RunSettings {
   readonly contract: PassCheck | null;
   readonly ledger?: Ledger;
   readonly beforePass?: (call: PassCall, index: number, total: number) => void;
-  readonly afterPass?: (call: PassCall, graph: Graph) => void;
+  /** `index`: its place in the pipeline; null for a pass that another one holds. */
+  readonly afterPass?: (call: PassCall, graph: Graph, index: number | null) => void;
   readonly progress?: PassContext['progress'];
 }
 
@@ -39,6 +44,16 @@ interface Step {
   readonly call: PassCall;
   readonly pass: Pass;
   readonly options: never;
+  readonly inner: readonly Step[];
+}
+
+/** What all steps of a run share. */
+interface Run {
+  readonly settings: RunSettings;
+  readonly ledger: Ledger;
+  readonly diagnostics: Diagnostic[];
+  /** By step: one that runs block after block has one report. */
+  readonly reports: Map<Step, PassReport>;
 }
 
 /** A pipeline whose names, options and needs have all been checked. */
@@ -55,39 +70,68 @@ export class Plan {
   }
   /** Runs the passes in order; after each the graph is verified and, if the pass is exact, its outputs are compared. */
   async run(graph: Graph, settings: RunSettings): Promise<RunReport> {
-    const passes: PassReport[] = [];
-    const diagnostics: Diagnostic[] = [];
-    const ledger = settings.ledger ?? new Ledger();
+    const run: Run = { settings, ledger: settings.ledger ?? new Ledger(), diagnostics: [], reports: new Map() };
     for (const [index, step] of this.#steps.entries()) {
-      settings.signal?.throwIfAborted();
       settings.beforePass?.(step.call, index, this.#steps.length);
-      passes.push(await runStep(step, graph, settings, ledger, diagnostics));
-      settings.afterPass?.(step.call, graph);
+      await runStep(step, graph, run);
+      settings.afterPass?.(step.call, graph, index);
     }
-    return { passes, diagnostics, ledger };
+    return { passes: inOrder(this.#steps).flatMap((s) => run.reports.get(s) ?? []), diagnostics: run.diagnostics, ledger: run.ledger };
   }
 }
 
-async function runStep(step: Step, graph: Graph, settings: RunSettings, ledger: Ledger, diagnostics: Diagnostic[]): Promise<PassReport> {
-  const counts = new Map<string, number>();
+const inOrder = (steps: readonly Step[]): readonly Step[] => steps.flatMap((step) => [step, ...inOrder(step.inner)]);
+
+async function runStep(step: Step, graph: Graph, run: Run): Promise<void> {
+  const { settings, diagnostics } = run;
+  settings.signal?.throwIfAborted();
+  const counts = new Map(run.reports.get(step)?.counts);
   const version = graph.version;
   const start = performance.now();
   await step.pass.run(
     graph,
     {
       services: settings.services,
-      ledger,
+      ledger: run.ledger,
       signal: settings.signal ?? new AbortController().signal,
       report: (d) => void (diagnostics.some((old) => formatDiagnostic(old) === formatDiagnostic(d)) || diagnostics.push(d)),
       count: (statistic, by = 1) => counts.set(statistic, (counts.get(statistic) ?? 0) + by),
       progress: settings.progress ?? (() => {}),
+      inner: step.pass.holds ? innerPasses(step, run) : null,
     },
     step.options,
   );
   const changed = graph.version !== version;
   if (changed) verifyAfter(step.call, graph);
   if (changed) await settings.contract?.after(graph, step.pass);
-  return { call: step.call, counts, changed, milliseconds: performance.now() - start };
+  const before = run.reports.get(step);
+  run.reports.set(step, {
+    call: step.call,
+    counts,
+    changed: changed || (before?.changed ?? false),
+    milliseconds: (before?.milliseconds ?? 0) + performance.now() - start,
+  });
+}
+
+function innerPasses({ inner }: Step, run: Run): InnerPasses {
+  return {
+    async onWhole(graph) {
+      for (const step of inner) {
+        await runStep(step, graph, run);
+        run.settings.afterPass?.(step.call, graph, null);
+      }
+    },
+    async onPart(graph, samples) {
+      const { services, contract } = run.settings;
+      const check = contract && (await contract.on(graph, await sampleAt(samples, 0)));
+      const settings = { ...run.settings, services: { ...services, samples }, contract: check };
+      try {
+        for (const step of inner) await runStep(step, graph, { ...run, settings });
+      } finally {
+        await check?.close();
+      }
+    },
+  };
 }
 
 function verifyAfter(call: PassCall, graph: Graph): void {
@@ -97,6 +141,17 @@ function verifyAfter(call: PassCall, graph: Graph): void {
     if (!(error instanceof QcError)) throw error;
     throw new QcError(error.diagnostics.map((d) => ({ ...d, notes: [...(d.notes ?? []), `after pass ${formatCall(call)}`] })));
   }
+}
+
+/** What a pass does to the facts that hold. */
+function change(holding: Set<string>, pass: Pass): void {
+  for (const fact of pass.breaks) holding.delete(fact);
+  for (const fact of pass.gives) holding.add(fact);
+}
+
+function checkInner(pass: Pass, { inner }: PassCall): void {
+  if (pass.holds && !inner) fail('QC2001', `${pass.name} needs passes in parentheses: ${pass.name}(calibrate,rptq,quantize)`);
+  if (!pass.holds && inner) fail('QC2001', `${pass.name} holds no passes, so it takes no parentheses`);
 }
 
 /** Knows the passes by name, and checks pipelines before hours of work. */
@@ -117,17 +172,17 @@ export class PassManager {
   }
   /** Reads a pipeline and checks names, options and needs; `facts` hold from the start. */
   plan(pipeline: string | readonly PassCall[], facts: readonly string[] = []): Plan {
-    const calls = typeof pipeline === 'string' ? parsePipeline(pipeline) : pipeline;
     const holding = new Set(facts);
-    const steps = calls.map((call) => {
+    const stepOf = (call: PassCall): Step => {
       const pass = this.find(call.name);
+      checkInner(pass, call);
       const options = readOptions(pass.name, pass.options, call.options) as never;
       for (const need of pass.needs) if (!holding.has(need)) this.#missing(pass, need);
-      for (const fact of pass.breaks) holding.delete(fact);
-      for (const fact of pass.gives) holding.add(fact);
-      return { call, pass, options };
-    });
-    return new Plan(steps);
+      const inner = (call.inner ?? []).map(stepOf);
+      change(holding, pass);
+      return { call, pass, options, inner };
+    };
+    return new Plan((typeof pipeline === 'string' ? parsePipeline(pipeline) : pipeline).map(stepOf));
   }
   /**
    * The calls with what they need put in front of them, and with what gives `wanted` at the end.
@@ -135,18 +190,21 @@ export class PassManager {
    */
   complete(calls: readonly PassCall[], wanted: readonly string[], defaults: Readonly<Record<string, string>>): readonly PassCall[] {
     const holding = new Set<string>();
-    const complete: PassCall[] = [];
-    const add = (call: PassCall): void => {
-      const pass = this.find(call.name);
-      for (const need of pass.needs) if (!holding.has(need)) add({ name: this.#giver(pass, need).name, options: {} });
-      for (const fact of pass.breaks) holding.delete(fact);
-      for (const fact of pass.gives) holding.add(fact);
-      const open = Object.entries(defaults).filter(([k]) => k in pass.options && !(k in call.options));
-      complete.push({ ...call, options: { ...Object.fromEntries(open), ...call.options } });
+    const completed = (some: readonly PassCall[], wished: readonly string[]): readonly PassCall[] => {
+      const complete: PassCall[] = [];
+      const add = (call: PassCall): void => {
+        const pass = this.find(call.name);
+        for (const need of pass.needs) if (!holding.has(need)) add({ name: this.#giver(pass, need).name, options: {} });
+        const inner = call.inner && completed(call.inner, []);
+        change(holding, pass);
+        const open = Object.entries(defaults).filter(([k]) => k in pass.options && !(k in call.options));
+        complete.push({ ...call, options: { ...Object.fromEntries(open), ...call.options }, ...(inner ? { inner } : {}) });
+      };
+      some.forEach(add);
+      for (const fact of wished) if (!holding.has(fact)) add({ name: this.#giver(null, fact).name, options: {} });
+      return complete;
     };
-    calls.forEach(add);
-    for (const fact of wanted) if (!holding.has(fact)) add({ name: this.#giver(null, fact).name, options: {} });
-    return complete;
+    return completed(calls, wanted);
   }
   /** The last one registered: `folded` holds from the start, but it is fold-channels that restores it. */
   #giver(pass: Pass | null, fact: string): Pass {

@@ -1,4 +1,4 @@
-import type { Diagnostic } from '../../ir/diagnostics.ts';
+import { fail, type Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { SiteTrait } from '../../ir/layout.ts';
 import type { Statistics } from '../../ir/statistics.ts';
@@ -6,13 +6,25 @@ import type { Executor, Feeds, Spool } from './executor.ts';
 import type { Ledger } from './ledger.ts';
 import type { Options, OptionValues } from './options.ts';
 
+/** Samples of data: an array, or what is read when it is asked for. */
+export interface Samples {
+  readonly length: number;
+  /** The sample of this number, which is below `length`. */
+  at(index: number): Feeds | undefined | Promise<Feeds | undefined>;
+}
+
+/** The sample of a number that there is. */
+export async function sampleAt(samples: Samples, index: number): Promise<Feeds> {
+  return (await samples.at(index)) ?? fail('QC9001', `there is no sample ${index}`);
+}
+
 /** What passes may ask of the world; everything else they get from the graph. */
 export interface Services {
   readonly executor: Executor;
   /** A fresh place for activations. */
   readonly spool: () => Spool;
   /** Calibration samples; null when the user gave none. */
-  readonly samples: readonly Feeds[] | null;
+  readonly samples: Samples | null;
   /** The input of the graph that marks padding with 0; null when it has none. */
   readonly mask: string | null;
   /** Saved statistics by site; null when the user gave none. */
@@ -28,6 +40,16 @@ export interface PassContext {
   readonly count: (statistic: string, by?: number) => void;
   /** Says how far the pass is. */
   readonly progress: (done: number, total: number, what: string) => void;
+  /** The passes that this one holds; null for one that holds none. */
+  readonly inner: InnerPasses | null;
+}
+
+/** The passes between the parentheses of a call. */
+export interface InnerPasses {
+  /** Runs them on the graph of the pass that holds them. */
+  onWhole(graph: Graph): Promise<void>;
+  /** Runs them on a graph of its own, on samples of its own, the first of which is the probe of their contracts. */
+  onPart(graph: Graph, samples: Samples): Promise<void>;
 }
 
 /** `exact`: computes the same function in real arithmetic, which the manager checks. `approximate`: may lose accuracy. */
@@ -46,6 +68,8 @@ export interface PassSpec<S extends Options> {
   readonly breaks?: readonly string[];
   /** What it does to the channels of sites; targets choose their layout by it. */
   readonly traits?: readonly SiteTrait[];
+  /** Whether it holds other passes: `each-block(...)`. */
+  readonly holds?: boolean;
   readonly run: (graph: Graph, ctx: PassContext, options: OptionValues<S>) => void | Promise<void>;
 }
 
@@ -59,6 +83,7 @@ export interface Pass {
   readonly gives: readonly string[];
   readonly breaks: readonly string[];
   readonly traits: readonly SiteTrait[];
+  readonly holds: boolean;
   readonly run: (graph: Graph, ctx: PassContext, options: never) => void | Promise<void>;
 }
 
@@ -69,5 +94,6 @@ export const definePass = <const S extends Options = Record<never, never>>(spec:
   gives: [],
   breaks: [],
   traits: [],
+  holds: false,
   ...spec,
 });

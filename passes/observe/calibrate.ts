@@ -7,7 +7,7 @@ import { setStatistics } from '../../ir/site.ts';
 import { binOf, merge, ofSample, type Histogram, type Statistics } from '../../ir/statistics.ts';
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor } from '../infra/executor.ts';
-import { definePass, type PassContext } from '../infra/pass.ts';
+import { definePass, sampleAt, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../blocks/sweep.ts';
 import { addReductions, addShapes, reductions, type Seen } from './reductions.ts';
 
@@ -41,7 +41,7 @@ export async function collect(graph: Graph, ctx: PassContext, least?: number): P
   if (!samples || samples.length === 0) return fail('QC2101', 'activation ranges are needed, and there is no calibration data');
   inferTypes(graph);
   const mask = graph.inputs.find((v) => v.name === ctx.services.mask) ?? null;
-  const seen = await look(graph, samples[0]!, ctx, least);
+  const seen = await look(graph, await sampleAt(samples, 0), ctx, least);
   const statistics = new Map<string, Statistics>();
   const places = new Map([...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []).map((o) => [o.key, o.node.loc] as const));
   await sweep(graph, samples, ctx, {

@@ -1,7 +1,7 @@
 import type { Graph, Value } from '../../ir/graph.ts';
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
-import type { PassContext } from '../infra/pass.ts';
+import { sampleAt, type PassContext, type Samples } from '../infra/pass.ts';
 import { sweep } from '../blocks/sweep.ts';
 import { drawn, rowsOf } from './draw.ts';
 import { names } from './loss-graph.ts';
@@ -33,7 +33,8 @@ export async function capture(
   const all = ctx.services.samples ?? [];
   const { samples: seen, tokens: counted } = targets[0]!.statistics;
   const enough = Math.max(1, Math.ceil((settings.tokens * seen) / Math.max(1, counted)));
-  const samples = drawn(all.length, Math.min(enough, settings.batch ?? enough), settings.seed).map((s) => all[s]!);
+  const places = drawn(all.length, Math.min(enough, settings.batch ?? enough), settings.seed);
+  const samples: Samples = { length: places.length, at: (s) => all.at(places[s]!) };
   const wanted = new Map(targets.map((t) => [t.site.key, [t.site.x, ...t.region.others]] as const));
   await sweep(graph, samples, ctx, {
     augment(slice, twin) {
@@ -54,7 +55,9 @@ export async function capture(
   return {
     async samplesAt(target) {
       const whole = await Promise.all(
-        samples.map(async (feeds, s) => sampleOf(await spool.get(`${target.site.key} ${s}`), target.site.x.name, feeds[mask])),
+        places.map(async (_, s) =>
+          sampleOf(await spool.get(`${target.site.key} ${s}`), target.site.x.name, (await sampleAt(samples, s))[mask]),
+        ),
       );
       return target.region.mixesTokens ? whole : tokensOf(whole, settings);
     },

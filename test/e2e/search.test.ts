@@ -31,6 +31,7 @@ test.each(['w8a8', 'w4a8'])(
       report: () => {},
       count: () => {},
       progress: () => {},
+      inner: null,
     };
     const targets = targetsOf(graph, true, ctx);
     expect(targets).toHaveLength(8);

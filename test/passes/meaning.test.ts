@@ -245,6 +245,7 @@ const context = (samples: readonly Feeds[]) => ({
   report: () => {},
   count: () => {},
   progress: () => {},
+  inner: null,
 });
 
 /** A graph that observes its input, whose padding is wild. */

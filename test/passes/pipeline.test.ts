@@ -5,6 +5,7 @@ import {
   definePass,
   choice,
   flag,
+  flattened,
   float,
   formatPipeline,
   int,
@@ -223,5 +224,40 @@ describe('schemes', () => {
     expect(schemeNamed('os+-int8').activations.norm).toEqual({ bits: 8, symmetric: true, grid: 'standard', range: 'static' });
     expect(Object.keys(schemeNamed('os+-int6-token').activations)).toEqual(['norm', 'linear']);
     expect(schemeNamed('os+-int4-token').activations.linear).toMatchObject({ bits: 4, range: 'token' });
+  });
+});
+
+describe('a pass that holds others', () => {
+  const pipeline = 'raise,each-block{order=sequential}(calibrate,rptq{r1=4},fold-channels),dead-code';
+  test('reads back as itself, with passes inside passes', () => {
+    expect(formatPipeline(parsePipeline(pipeline))).toBe(pipeline);
+    expect(formatPipeline(parsePipeline(' each-block( a , b{x} ( c ) ) '))).toBe('each-block(a,b{x}(c))');
+    expect(flattened(parsePipeline(pipeline)).map((c) => c.name)).toEqual([
+      'raise',
+      'each-block',
+      'calibrate',
+      'rptq',
+      'fold-channels',
+      'dead-code',
+    ]);
+  });
+  test.each([
+    ['each-block(', 'expected a pass name'],
+    ['each-block(rptq', "expected ',' or ')'"],
+    ['each-block(rptq))', "expected ',' or the end"],
+    ['each-block()', 'expected a pass name'],
+    ['each-block', 'each-block needs passes in parentheses: each-block(calibrate,rptq,quantize)'],
+    ['rptq(calibrate)', 'rptq holds no passes, so it takes no parentheses'],
+    ['each-block{order=random}(raise)', 'each-block{order=random}: expected one of parallel, sequential'],
+  ])('%s is refused', (text, message) => {
+    const found = errorOf(() => manager.plan(text, ['raised', 'sites', 'observed', 'calibrated', 'folded']));
+    expect(found?.message).toContain(message);
+  });
+  test('has its needs completed inside, and gives what they give', () => {
+    const completed = (text: string) => formatPipeline(manager.complete(parsePipeline(text), ['quantized'], { scheme: 'w4a8' }));
+    expect(completed('raise,each-block{order=sequential}(rptq)')).toBe(
+      'raise,each-block{order=sequential}(mark-sites{scheme=w4a8},observe,calibrate,rptq),fold-channels,quantize{scheme=w4a8}',
+    );
+    expect(() => manager.plan('raise,each-block(rptq)')).toThrow("'rptq' needs 'calibrated'");
   });
 });

@@ -13,6 +13,7 @@ import {
   type HostTensor,
   type Pass,
   type RunReport,
+  type Samples,
   type SweepContext,
 } from '../../passes/index.ts';
 import { openModel } from '../../src/model.ts';
@@ -23,7 +24,7 @@ import { fileSpool } from '../../src/runtime/spool.ts';
 export const everyFact = ['raised', 'sites', 'observed', 'calibrated', 'folded', 'quantized'] as const;
 
 export interface RunOptions {
-  readonly samples?: readonly Feeds[] | null;
+  readonly samples?: Samples | null;
   readonly facts?: readonly string[];
   readonly contract?: ContractCheck | null;
   readonly more?: readonly Pass[];

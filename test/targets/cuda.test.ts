@@ -273,7 +273,7 @@ describe.each(['ort-cuda', 'qc-cuda'])('whole blocks for %s', (target) => {
 
 describe('what the targets ask of the passes', () => {
   const asked = (pipeline: string, scheme: string, target: string): string =>
-    formatPipeline(effectivePipeline(new PassManager(passes), pipeline, scheme, targetNamed(targets, target)));
+    formatPipeline(effectivePipeline(new PassManager(passes), { passes: pipeline, scheme, target: targetNamed(targets, target) }));
   test.each(['rptq,os+ w4a8', 'os+ w8a8', 'none w4a16'])('qc-cuda what qc-cpu asks: %s', (way) => {
     const [pipeline = '', scheme = ''] = way.split(' ');
     expect(asked(pipeline, scheme, 'qc-cuda')).toBe(asked(pipeline, scheme, 'qc-cpu'));

@@ -12,7 +12,7 @@ afterAll(() => folder.remove());
 
 const manager = new PassManager(passes);
 const planned = (pipeline: string, scheme: string, target: string, known = manager): string =>
-  formatPipeline(effectivePipeline(known, pipeline, scheme, targetNamed(targets, target)));
+  formatPipeline(effectivePipeline(known, { passes: pipeline, scheme, target: targetNamed(targets, target) }));
 
 describe('the layout of a target', () => {
   test.each(targets.map((t) => t.name))('%s is one that the passes take, for every scheme', (target) => {

@@ -265,7 +265,7 @@ test('rows of zeros and of NaN are quantized as the manifest says', async () => 
 
 describe('what kernels ask of the passes', () => {
   const asked = (pipeline: string, scheme: string): string =>
-    formatPipeline(effectivePipeline(new PassManager(passes), pipeline, scheme, targetNamed(targets, 'qc-cpu')));
+    formatPipeline(effectivePipeline(new PassManager(passes), { passes: pipeline, scheme, target: targetNamed(targets, 'qc-cpu') }));
   test('clusters end at whole steps, and zero points lie where they lie', () => {
     expect(asked('rptq,os+', 'w4a8')).toMatch(/rptq\{align=32\}.*quantize\{scheme=w4a8 zeros=free\}/);
   });

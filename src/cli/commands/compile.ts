@@ -17,6 +17,7 @@ export function defineCompile(program: Command, run: Runner): void {
       '--target <name>',
       "runtime to lower to; 'qc passes' lists the targets (default: qc-cpu if its kernels are built, else ort-cpu)",
     )
+    .addOption(order)
     .option('--plugin <file...>', texts.plugin)
     .option('--strict', 'fail when something that the scheme covers is left in float')
     .option('--no-verify', 'do not compare outputs around exact passes and lowering')
@@ -47,6 +48,10 @@ export function defineCompile(program: Command, run: Runner): void {
       }),
     );
 }
+
+const order = new Option('--order <order>', 'what a block is calibrated on: float activations, or those of the quantized blocks before it')
+  .choices(['parallel', 'sequential'] as const)
+  .default('parallel' as const);
 
 const externalData = new Option('--external-data <when>', 'put weights into a side file; auto: beyond 1 GiB')
   .choices(['auto', 'always', 'never'] as const)

@@ -1,9 +1,9 @@
 import { targetNamed, targets } from '../../../codegen/index.ts';
 import type { Graph } from '../../../ir/index.ts';
-import { formatPipeline, PassManager, passes, type PassCall } from '../../../passes/index.ts';
+import { flattened, formatPipeline, PassManager, passes, type PassCall } from '../../../passes/index.ts';
 import { compile } from '../../compile.ts';
 import { defaultTarget } from '../../default-target.ts';
-import { effectivePipeline } from '../../pipeline.ts';
+import { effectivePipeline, type BlockOrder } from '../../pipeline.ts';
 import { loadPlugins } from '../../plugins.ts';
 import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';
@@ -17,6 +17,7 @@ export interface CompileFlags extends DataFlags {
   readonly model: string;
   readonly passes: string;
   readonly scheme: string;
+  readonly order: BlockOrder;
   readonly target?: string | undefined;
   readonly plugin?: readonly string[] | undefined;
   readonly strict?: true | undefined;
@@ -34,17 +35,17 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
   const plugins = await loadPlugins(flags.plugin ?? []);
   const chosen = flags.target === undefined ? defaultTarget() : { name: flags.target, why: null };
   const calls = plannedCalls(flags, chosen.name, [...passes, ...plugins]);
-  checkPrintAfter(flags.printAfter, calls);
+  checkPrintAfter(flags.printAfter, flattened(calls));
   const output = flags.output ?? defaultOutput(flags.model);
   checkOutput(flags.model, [output, flags.saveCalibration]);
   if (chosen.why !== null) terminal.note(`target: ${chosen.name} (${chosen.why})`);
   const progress = await startProgress([...calls.map((call) => formatPipeline([call])), 'lower and write'], terminal);
-  let finished = 0;
   try {
     const report = await compile({
       model: flags.model,
       output,
       passes: flags.passes,
+      order: flags.order,
       scheme: flags.scheme,
       target: chosen.name,
       data: dataOptions(flags),
@@ -58,9 +59,9 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
       signal,
       onPass: (_, index) => progress.begin(index),
       onProgress: progress.step,
-      afterPass: (call: PassCall, graph: Graph) => {
+      afterPass: (call: PassCall, graph: Graph, index: number | null) => {
         printAfter(flags.printAfter, call, graph);
-        if (++finished === calls.length) progress.begin(finished);
+        if (index === calls.length - 1) progress.begin(calls.length);
       },
     });
     await progress.end();
@@ -77,5 +78,5 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
 /** Also finds mistakes in names and options before the model is read. */
 function plannedCalls(flags: CompileFlags, target: string, known: ConstructorParameters<typeof PassManager>[0]): readonly PassCall[] {
   const manager = new PassManager(known);
-  return manager.plan(effectivePipeline(manager, flags.passes, flags.scheme, targetNamed(targets, target))).calls;
+  return manager.plan(effectivePipeline(manager, { ...flags, target: targetNamed(targets, target) })).calls;
 }
