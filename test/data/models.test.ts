@@ -199,7 +199,8 @@ describe('more tokens than positions', () => {
     const data = { files: [text], tokenizer, seq: 13 };
     const hinted = { code: 'QC5001', message: expect.stringMatching(/hint: .*fewer positions than the sample has tokens, lower --seq/) };
     await expect(compiled(path, data)).rejects.toMatchObject(hinted);
-    await expect(compiled(path, data, { verify: false })).rejects.toMatchObject(hinted);
+    // Without checks nothing runs that no observer needs, and the table is read behind the last one.
+    await expect(compiled(path, data, { verify: false })).resolves.toMatchObject({ exactDifference: null });
     await expect(evaluate({ model: path, data })).rejects.toMatchObject(hinted);
     expect((await evaluate({ model: path, data: { ...data, seq: 12 } })).windows).toBe(5);
   });
