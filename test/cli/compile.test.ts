@@ -71,6 +71,22 @@ describe('a compile', () => {
     });
   });
 
+  test('in sequence says so in the pipeline that the model keeps, and cannot save its ranges', async () => {
+    const sequential = ['-p', 'rptq', '--scheme', 'w8a6', '--target', 'portable', '--order', 'sequential', ...data];
+    const { code, stdout } = await compile(...sequential, '-o', at('sequence.onnx'), '--json');
+    const { pipeline, exactDifference } = JSON.parse(stdout);
+    expect(code).toBe(0);
+    expect(pipeline).toBe(
+      'raise,fold-constants,tie-weights,mark-sites{scheme=w8a6},observe,each-block{order=sequential}(calibrate,rptq,fold-channels,quantize{scheme=w8a6}),dead-code',
+    );
+    expect(exactDifference).toBeLessThan(1e-4);
+    expect(JSON.parse((await qc(['inspect', at('sequence.onnx'), '--json'])).stdout).metadata['qc.pipeline']).toBe(pipeline);
+    const again = await compile('-p', pipeline, '--scheme', 'w8a6', '--target', 'portable', ...data, '-o', at('again.onnx'), '--quiet');
+    expect([again.code, readFileSync(at('again.onnx')).equals(readFileSync(at('sequence.onnx')))]).toEqual([0, true]);
+    const saved = await compile(...sequential, '-o', at('none.onnx'), '--save-calibration', at('none'));
+    expect([saved.code, saved.stderr.includes('QC2007'), existsSync(at('none.onnx'))]).toEqual([2, true, false]);
+  });
+
   test('is measured by eval, alone and against the float model', async () => {
     const alone = await qc(['eval', at('first.onnx'), '--data', lines, '--seq', '12', '--json']);
     const both = await qc(['eval', at('first.onnx'), '--data', lines, '--seq', '12', '--against', float, '--json']);
