@@ -10,22 +10,36 @@ export interface TemporaryFolders {
   removeAll(): void;
 }
 
+/** Those of all owners, for which the process listens once to its end. */
+const live = new Set<string>();
+
 export function temporaryFolders(): TemporaryFolders {
-  const live = new Set<string>();
-  const removeAll = (): void => {
-    for (const folder of live) remove(folder);
+  const own = new Set<string>();
+  const drop = (folder: string): void => {
+    if (own.delete(folder)) remove(folder);
   };
-  const remove = (folder: string): void => {
-    if (!live.delete(folder)) return;
-    if (live.size === 0) process.off('exit', removeAll);
-    // Once more, should a process that was killed have made a file meanwhile.
-    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  return {
+    make() {
+      const folder = inTemporary(() => mkdtempSync(join(tmpdir(), 'qc-')));
+      if (live.size === 0) process.on('exit', removeLive);
+      live.add(folder);
+      own.add(folder);
+      return folder;
+    },
+    remove: drop,
+    removeAll() {
+      for (const folder of own) drop(folder);
+    },
   };
-  const make = (): string => {
-    const folder = inTemporary(() => mkdtempSync(join(tmpdir(), 'qc-')));
-    if (live.size === 0) process.on('exit', removeAll);
-    live.add(folder);
-    return folder;
-  };
-  return { make, remove, removeAll };
+}
+
+function removeLive(): void {
+  for (const folder of live) remove(folder);
+}
+
+function remove(folder: string): void {
+  live.delete(folder);
+  if (live.size === 0) process.off('exit', removeLive);
+  // Once more, should a process that was killed have made a file meanwhile.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }
