@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { targetNamed, targets } from '../codegen/index.ts';
-import { followers, halves, mannerOf } from '../codegen/targets/half/policy.ts';
+import { followList, allowList, castRuleOf } from '../codegen/targets/half/policy.ts';
 import { codes, parseGraph, printGraph, verify, type Capability, type Node } from '../ir/index.ts';
 import { operators } from '../passes/operators/index.ts';
 import { formatPipeline, PassManager, passes, schemes } from '../passes/index.ts';
@@ -131,10 +131,10 @@ describe('docs/methods.md', () => {
 describe('docs/methods.md on half precision', () => {
   test('lists the operators by how they take to it', () => {
     const rows = tableOf(read('docs', 'methods.md'), 'computes in').map(([, ops]) => [...ops!.matchAll(/`([\w.]+)`/g)].map((m) => m[1]!));
-    expect(rows[0]).toEqual([...halves]);
-    expect(rows[1]).toEqual([...followers]);
+    expect(rows[0]).toEqual([...allowList]);
+    expect(rows[1]).toEqual([...followList]);
     for (const op of ['Softmax', 'Exp', 'Log', 'Pow', 'Sin', 'Cos', 'ReduceSum', 'ReduceMean', 'If', 'Loop', 'Scan', 'CumSum'])
-      expect(mannerOf(op)).toBe('single');
+      expect(castRuleOf(op)).toBe('deny');
   });
 });
 

@@ -3,30 +3,30 @@ import type { Node, Value } from '../../../ir/graph.ts';
 import { dtypes, tensorType, type DType } from '../../../ir/types.ts';
 import { isKernel, type KernelName } from '../../kernels/bodies/call.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
-import { floatOf, type Halving } from './halving.ts';
-import { isStatistic, mannerOf, softmaxInside } from './policy.ts';
-import { asked, half, number, single, standingAfter, strainOf, type Operand, type Standing } from './standing.ts';
-import type { Float } from './twins.ts';
+import { floatOf, type Conversion } from './conversion.ts';
+import { isStatistic, castRuleOf, softmaxInside } from './policy.ts';
+import { requested, half, number, single, precisionAfter, rangeFaultOf, type Operand, type Precision } from './precision.ts';
+import type { Float } from './counterparts.ts';
 
 /** Brings the float operands and results of a node to the type that it computes in. */
-export function convertNode(halving: Halving, node: Node): void {
-  if (node.op === 'Cast') return settleCast(halving, node);
-  if (node.op === 'CastLike') return settleCastLike(halving, node);
-  if (node.op === 'ConstantOfShape') return settleFilled(halving, node);
-  const manner = mannerOf(node.op);
-  if (manner === 'size' || isUntouched(halving, node)) return;
+export function convertNode(conversion: Conversion, node: Node): void {
+  if (node.op === 'Cast') return settleCast(conversion, node);
+  if (node.op === 'CastLike') return settleCastLike(conversion, node);
+  if (node.op === 'ConstantOfShape') return settleFilled(conversion, node);
+  const rule = castRuleOf(node.op);
+  if (rule === 'extents' || isUntouched(conversion, node)) return;
   const slots = floatSlots(node);
-  if (isOpaque(node)) return leave(halving, node);
-  const operands = slots.map((i) => operandAt(halving, node, i));
-  const after = standingAfter(node, manner, operands);
+  if (isOpaque(node)) return leave(conversion, node);
+  const operands = slots.map((i) => operandAt(conversion, node, i));
+  const after = precisionAfter(node, rule, operands);
   const dtype: Float = after.kind === 'half' ? 'f16' : 'f32';
-  report(halving, node, slots, operands);
-  for (const i of slots) give(halving, node, i, dtype);
-  if (dtype === 'f16' && node.op === softmaxInside.op) computeSoftmaxInSingle(halving, node);
+  report(conversion, node, slots, operands);
+  for (const i of slots) give(conversion, node, i, dtype);
+  if (dtype === 'f16' && node.op === softmaxInside.op) computeSoftmaxInSingle(conversion, node);
   node.outputs.forEach((o, i) =>
-    settleResult(halving, o, isFixedResult(node, i) ? { dtype: 'f32', standing: half } : { dtype, standing: after }),
+    settleResult(conversion, o, isFixedResult(node, i) ? { dtype: 'f32', precision: half } : { dtype, precision: after }),
   );
-  fixPorts(halving, node);
+  fixPorts(conversion, node);
 }
 
 /** The operands that have the type in which a node computes. */
@@ -43,16 +43,16 @@ function isFixedResult(node: Node, i: number): boolean {
   return isStatistic(node.op, i);
 }
 
-function fixPorts(halving: Halving, node: Node): void {
+function fixPorts(conversion: Conversion, node: Node): void {
   node.operands.forEach(({ value }, i) => {
-    if (value && floatOf(value.type) && isFixedOperand(node, i)) give(halving, node, i, 'f32');
+    if (value && floatOf(value.type) && isFixedOperand(node, i)) give(conversion, node, i, 'f32');
   });
 }
 
 /** All its floats were f16 in the model. */
-function isUntouched(halving: Halving, node: Node): boolean {
+function isUntouched(conversion: Conversion, node: Node): boolean {
   const values = [...node.operands.flatMap((u) => u.value ?? []), ...node.outputs].filter((v) => floatOf(v.type));
-  return values.every((v) => halving.isOwn(v));
+  return values.every((v) => conversion.isOwn(v));
 }
 
 /** Nobody knows what it reads, or it computes with graphs of its own. */
@@ -60,61 +60,61 @@ const isOpaque = (node: Node): boolean =>
   node.bodies.length > 0 || node.operands.some((u) => u.value !== null && u.value.type === null && u.value.constant === null);
 
 /** A node that gets what it was written for. */
-function leave(halving: Halving, node: Node): void {
+function leave(conversion: Conversion, node: Node): void {
   node.operands.forEach(({ value }, i) => {
-    if (value && floatOf(value.type)) give(halving, node, i, halving.isOwn(value) ? 'f16' : 'f32');
+    if (value && floatOf(value.type)) give(conversion, node, i, conversion.isOwn(value) ? 'f16' : 'f32');
   });
-  for (const o of node.outputs) if (o.type?.dtype === 'f32') halving.settle(o, single);
+  for (const o of node.outputs) if (o.type?.dtype === 'f32') conversion.settle(o, single);
 }
 
-function operandAt(halving: Halving, node: Node, i: number): Operand {
+function operandAt(conversion: Conversion, node: Node, i: number): Operand {
   const value = node.input(i)!;
-  const standing = halving.standing(value)!;
+  const precision = conversion.precision(value)!;
   const mask = node.op === softmaxInside.op && i === softmaxInside.mask;
-  const fixed = value.constant !== null || standing.kind === 'number' || standing.kind === 'asked';
+  const fixed = value.constant !== null || precision.kind === 'number' || precision.kind === 'requested';
   const long = (value.type!.shape ?? []).filter((d) => typeof d === 'number' && d > 1);
-  return { ...standing, exact: fixed && !mask, matrix: standing.kind === 'free' && long.length > 1 };
+  return { ...precision, exact: fixed && !mask, matrix: precision.kind === 'constant' && long.length > 1 };
 }
 
-function give(halving: Halving, node: Node, i: number, dtype: Float): void {
+function give(conversion: Conversion, node: Node, i: number, dtype: Float): void {
   const value = node.input(i)!;
-  const twin = halving.twins.as(value, dtype);
-  if (twin !== value) halving.graph.setInput(node, i, twin);
+  const counterpart = conversion.counterparts.as(value, dtype);
+  if (counterpart !== value) conversion.graph.setInput(node, i, counterpart);
 }
 
 interface Result {
   readonly dtype: Float;
-  readonly standing: Standing;
+  readonly precision: Precision;
 }
 
-function settleResult(halving: Halving, value: Value, { dtype, standing }: Result): void {
+function settleResult(conversion: Conversion, value: Value, { dtype, precision }: Result): void {
   if (!floatOf(value.type)) return;
-  halving.graph.setType(value, tensorType(dtype, value.type!.shape));
-  halving.settle(value, standing);
+  conversion.graph.setType(value, tensorType(dtype, value.type!.shape));
+  conversion.settle(value, precision);
 }
 
-/** Weights and biases that f16 does not hold are told; numbers that stand alone and masks are not worth a word. */
-function report(halving: Halving, node: Node, slots: readonly number[], operands: readonly Operand[]): void {
+/** Reports weights and biases that f16 cannot hold, but not single numbers and masks. */
+function report(conversion: Conversion, node: Node, slots: readonly number[], operands: readonly Operand[]): void {
   slots.forEach((i, k) => {
     const value = node.input(i)!;
     const rank = value.constant?.shape.length ?? 0;
-    const weight = rank === 1 || (rank > 1 && mannerOf(node.op) === 'half' && operands[k]!.exact);
-    if (weight && operands[k]!.strain === 'large' && !halving.strained.some((s) => s.value === value))
-      halving.strained.push({ value, reader: node });
+    const weight = rank === 1 || (rank > 1 && castRuleOf(node.op) === 'allow' && operands[k]!.exact);
+    if (weight && operands[k]!.rangeFault === 'overflow' && !conversion.unrepresentable.some((s) => s.value === value))
+      conversion.unrepresentable.push({ value, reader: node });
   });
 }
 
 /** Casts of the model stay. Those from integers give numbers, those from its own f16 give what it wants in f32. */
-function settleCast(halving: Halving, node: Node): void {
+function settleCast(conversion: Conversion, node: Node): void {
   const x = node.input(0)!;
   const to = dtypeOfCast(node);
-  if (to === 'f16') halving.settle(node.output, half);
+  if (to === 'f16') conversion.settle(node.output, half);
   if (to !== 'f32') return;
-  const standing = halving.standing(x);
-  if (standing === null) return halving.settle(node.output, isSum(x) ? single : number);
-  if (halving.isOwn(x)) return halving.settle(node.output, asked);
-  halving.settle(node.output, standing.kind === 'free' ? { ...standing, kind: 'number' } : standing);
-  if (x.type!.dtype === 'f16') halving.twins.set(node.output, x);
+  const precision = conversion.precision(x);
+  if (precision === null) return conversion.settle(node.output, isSum(x) ? single : number);
+  if (conversion.isOwn(x)) return conversion.settle(node.output, requested);
+  conversion.settle(node.output, precision.kind === 'constant' ? { ...precision, kind: 'number' } : precision);
+  if (x.type!.dtype === 'f16') conversion.counterparts.set(node.output, x);
 }
 
 const dtypeOfCast = (node: Node): DType | null => {
@@ -125,21 +125,21 @@ const dtypeOfCast = (node: Node): DType | null => {
 /** Sums of products of integers are activations, not numbers. */
 const isSum = (x: Value): boolean => x.producer?.op === 'MatMulInteger';
 
-function settleCastLike(halving: Halving, node: Node): void {
+function settleCastLike(conversion: Conversion, node: Node): void {
   const like = node.input(1);
   const dtype = floatOf(like?.type ?? null);
   if (!like || dtype === null) return;
-  settleResult(halving, node.output, { dtype, standing: dtype === 'f16' ? half : number });
+  settleResult(conversion, node.output, { dtype, precision: dtype === 'f16' ? half : number });
 }
 
 /** Filled with one number: a mask, as a rule. */
-function settleFilled(halving: Halving, node: Node): void {
+function settleFilled(conversion: Conversion, node: Node): void {
   if (node.output.type?.dtype !== 'f32') return;
   const value = node.attributes.get('value');
-  halving.settle(node.output, { kind: 'number', strain: value?.kind === 'tensor' ? strainOf(value.value) : null });
+  conversion.settle(node.output, { kind: 'number', rangeFault: value?.kind === 'tensor' ? rangeFaultOf(value.value) : null });
 }
 
 /** `softmax_precision` says that the probabilities inside are computed in f32. */
-function computeSoftmaxInSingle({ graph }: Halving, node: Node): void {
+function computeSoftmaxInSingle({ graph }: Conversion, node: Node): void {
   graph.setAttributes(node, { softmax_precision: int(1), ...Object.fromEntries(node.attributes) });
 }

@@ -2,21 +2,21 @@ import { operatorsWith, traitsOf } from '../../../ir/ops/traits.ts';
 import { isKernel } from '../../kernels/bodies/index.ts';
 
 /**
- * How an operator takes to f16. `half`: it computes in f16, and adds up in f32 inside. `follow`: it moves values or combines them one
- * by one, in f16 where what it reads is f16. `single`: it computes in f32, with Casts around it. `size`: it looks at shapes alone.
+ * The rule of the cast policy for an operator. `allow`: it computes in f16, and adds up in f32 inside. `follow`: it moves values or combines
+ * them one by one, in f16 where what it reads is f16. `deny`: it computes in f32, with Casts around it. `extents`: it reads shapes alone.
  */
-export type Manner = 'half' | 'follow' | 'single' | 'size';
+export type CastRule = 'allow' | 'follow' | 'deny' | 'extents';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/));
 
-/** Products, norms (`stash_type` keeps their statistics in f32) and quantizers. */
-export const halves = words(
+/** The allow list: products, norms (`stash_type` keeps their statistics in f32) and quantizers. */
+export const allowList = words(
   `MatMul Gemm Einsum Conv LayerNormalization RMSNormalization Attention RotaryEmbedding QuantizeLinear DequantizeLinear
   com.microsoft.MatMulNBits`,
 );
 
-/** Operators that have f16 on CUDA, and whose error in it is that of one rounding. Casts have a rule of their own. */
-export const followers: ReadonlySet<string> = new Set([
+/** The follow list: operators that have f16 on CUDA, and whose error in it is that of one rounding. Casts have a rule of their own. */
+export const followList: ReadonlySet<string> = new Set([
   ...operatorsWith((t) => t.holds !== undefined).filter((op) => op !== 'Cast'),
   ...words(
     `Concat ScatterElements ScatterND Pad Trilu Where Add Sub Mul Div Neg Abs Sign Ceil Floor Round Min Max Clip Relu LeakyRelu Elu Gelu Erf
@@ -25,13 +25,13 @@ export const followers: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What computes in f16 and what in f32. The rest, Softmax, Exp, Log, Pow, Sin, Cos, sums and means among it, and every operator
- * that is not known here, is `single`: it exponentiates, it sums over many, or nobody said that it may be less exact.
+ * The rule for an operator. Every operator that is on no list is denied, Softmax, Exp, Log, Pow, Sin, Cos, sums and means among them: it
+ * exponentiates, it sums over many elements, or nothing says that it may be less exact.
  */
-export function mannerOf(op: string): Manner {
-  if (halves.has(op) || isKernel(op)) return 'half';
-  if (followers.has(op)) return 'follow';
-  return traitsOf(op).readsExtents ? 'size' : 'single';
+export function castRuleOf(op: string): CastRule {
+  if (allowList.has(op) || isKernel(op)) return 'allow';
+  if (followList.has(op)) return 'follow';
+  return traitsOf(op).readsExtents ? 'extents' : 'deny';
 }
 
 /** Whether result `i` is a statistic that stays f32: mean and deviation of a norm. */

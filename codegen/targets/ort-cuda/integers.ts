@@ -6,7 +6,7 @@ import { viewAs } from '../../../ir/ops/view.ts';
 import { encodeFloats, floats, inMemory, lazy, scalar } from '../../../ir/tensor.ts';
 import { tensorType } from '../../../ir/types.ts';
 import { addBias } from '../../../ir/weights.ts';
-import { smallestHalf } from '../half/standing.ts';
+import { smallestHalf } from '../half/precision.ts';
 import { offsetProduct, type QuantizedWeight } from '../quantized.ts';
 import { quantizerOf } from './quantizer.ts';
 

@@ -3,7 +3,7 @@ import { Builder } from '../../../ir/builder.ts';
 import type { Graph, Node, Value } from '../../../ir/graph.ts';
 import { encodeFloats, floats, lazy, scalar, type Tensor } from '../../../ir/tensor.ts';
 import { tensorType } from '../../../ir/types.ts';
-import { largestHalf, type Standing } from './standing.ts';
+import { largestHalf, type Precision } from './precision.ts';
 
 export type Float = 'f32' | 'f16';
 
@@ -11,46 +11,46 @@ export type Float = 'f32' | 'f16';
 const codes: Readonly<Record<Float, number>> = { f32: 1, f16: 10 };
 
 /** Gives the values of a graph in the other float type, each made once: constants anew, what follows from them anew, the rest by a Cast. */
-export class Twins {
+export class Counterparts {
   readonly #graph: Graph;
-  readonly #standing: (v: Value) => Standing | null;
-  readonly #twins = new Map<Value, Value>();
-  constructor(graph: Graph, standing: (v: Value) => Standing | null) {
+  readonly #precision: (v: Value) => Precision | null;
+  readonly #counterparts = new Map<Value, Value>();
+  constructor(graph: Graph, precision: (v: Value) => Precision | null) {
     this.#graph = graph;
-    this.#standing = standing;
+    this.#precision = precision;
   }
 
   /** `v` in this element type. */
   as(v: Value, dtype: Float): Value {
     if (v.type?.dtype === dtype) return v;
-    const known = this.#twins.get(v);
+    const known = this.#counterparts.get(v);
     if (known) return known;
-    const standing = this.#standing(v);
+    const precision = this.#precision(v);
     if (v.constant) this.set(v, this.#graph.addConstant(this.#fresh(v, dtype), recoded(v.constant, dtype)));
-    else if (standing?.kind === 'free' && v.producer) this.#copy(v.producer, dtype);
-    else this.set(v, this.#cast(v, dtype, v.producer === null || standing?.strain === 'large'));
-    return this.#twins.get(v)!;
+    else if (precision?.kind === 'constant' && v.producer) this.#copy(v.producer, dtype);
+    else this.set(v, this.#cast(v, dtype, v.producer === null || precision?.rangeFault === 'overflow'));
+    return this.#counterparts.get(v)!;
   }
 
-  /** `twin` is `v` in the other float type. */
-  set(v: Value, twin: Value): void {
-    this.#twins.set(v, twin);
+  /** `counterpart` is `v` in the other float type. */
+  set(v: Value, counterpart: Value): void {
+    this.#counterparts.set(v, counterpart);
   }
 
-  /** Gives twins the names of the constants that nobody read any more, once those are erased. */
+  /** Gives counterparts the names of the constants that nobody read any more, once those are erased. */
   tidy(): void {
-    for (const [v, twin] of this.#twins)
-      if (v.constant && this.#graph.constants.has(twin) && !this.#graph.isNameTaken(v.name)) this.#graph.rename(twin, v.name);
+    for (const [v, counterpart] of this.#counterparts)
+      if (v.constant && this.#graph.constants.has(counterpart) && !this.#graph.isNameTaken(v.name)) this.#graph.rename(counterpart, v.name);
   }
 
   #copy(node: Node, dtype: Float): void {
     const made = Builder.behind(this.#graph, node.output).insert({
       op: node.op,
-      inputs: node.operands.map(({ value }) => value && (this.#standing(value) ? this.as(value, dtype) : value)),
+      inputs: node.operands.map(({ value }) => value && (this.#precision(value) ? this.as(value, dtype) : value)),
       attributes: Object.fromEntries(node.attributes),
       results: node.outputs.map((o) => ({
         name: this.#fresh(o, dtype),
-        type: o.type && this.#standing(o) ? tensorType(dtype, o.type.shape) : o.type,
+        type: o.type && this.#precision(o) ? tensorType(dtype, o.type.shape) : o.type,
       })),
     });
     node.outputs.forEach((o, i) => this.set(o, made.outputs[i]!));
