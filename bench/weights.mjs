@@ -23,7 +23,7 @@ import {
 } from '../dist/ir/index.js';
 import { PassManager, passes } from '../dist/passes/index.js';
 import { weightParameters } from '../dist/passes/quantize/weights.js';
-import { cluster } from '../dist/passes/rptq/cluster.js';
+import { cluster } from '../dist/passes/methods/rptq/cluster.js';
 import { randoms } from './products.mjs';
 
 const { values } = parseArgs({
