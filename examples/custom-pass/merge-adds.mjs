@@ -72,7 +72,7 @@ const mergeAdds = rule('merge-adds', outer, ({ outer, inner, x, a, b }, build) =
   build.graph.replace(outer.c, merged.c);
 });
 
-/** qc compile MODEL --plugin ./merge-adds.mjs -p "raise,merge-adds,os+" ... */
+/** qc compile MODEL --plugin ./merge-adds.mjs -p "raise,fold-constants,merge-adds,os+" ... */
 export default definePass({
   name: 'merge-adds',
   summary: 'add constants to one another before they are added to a value',
