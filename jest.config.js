@@ -2,7 +2,7 @@
 export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   testEnvironment: '<rootDir>/test/support/environment.cjs',
-  moduleNameMapper: { '^@onnx-qc/qc$': '<rootDir>/src/index.ts' },
+  moduleNameMapper: { '^@onnx-qc/qc$': '<rootDir>/src/index.ts', '^@onnx-qc/qc/testing$': '<rootDir>/src/testing.ts' },
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' } }] },
   workerIdleMemoryLimit: '1GB',

@@ -19,9 +19,10 @@ export { compare, type Comparison } from './blocks/compare.ts';
 export { ContractCheck, exactTolerance } from './blocks/contract.ts';
 export { referenceOf, type Reference } from './blocks/reference.ts';
 export { sweep, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
+export { freedomAbove, freedomAt, freedomBelow } from './channels/freedom-at.ts';
 export { largestDifference } from './infra/difference.ts';
 export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type Spool } from './infra/executor.ts';
-export { Ledger, nameOf, refusalText, type Candidate, type LedgerEntry, type Refused } from './infra/ledger.ts';
+export { Ledger, nameOf, refusalText, refusedAt, type Candidate, type LedgerEntry, type Refused } from './infra/ledger.ts';
 export { PassManager, Plan, type PassReport, type RunReport, type RunSettings } from './infra/manager.ts';
 export { choice, flag, float, int, suggestion, text, type Option, type Options, type OptionValues } from './infra/options.ts';
 export {
@@ -39,6 +40,8 @@ export { attentionsOf, isAttention } from './model/attentions.ts';
 export { isHead } from './model/head.ts';
 export { linearsOf, type Linear } from './model/linears.ts';
 export { isNorm } from './model/norms.ts';
+export { hasRole, operators, recordOf } from './operators/index.ts';
+export type { Down, Heads, Onward, OperatorRecord, OperatorRole, Up } from './operators/record.ts';
 export { schemeNamed, schemes } from './quantize/schemes.ts';
 
 /** Every pass that comes with `qc`, in the order in which a compile usually runs them. */

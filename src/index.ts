@@ -10,6 +10,7 @@ export { openModel } from './model.ts';
 export { loadPlugins } from './plugins.ts';
 export type { KernelChoice, KernelUse } from './runtime/kernel-use.ts';
 export { OrtExecutor, type OrtOptions, type OrtProgram } from './runtime/ort-executor.ts';
+export { runPipeline, type PipelineOptions } from './run-pipeline.ts';
 export { samplesFor, type DataOptions } from './samples.ts';
 export { lowerTo, readModel, targetNamed, targets, writeModel, type Target } from '../codegen/index.ts';
 export * from '../ir/index.ts';

@@ -63,6 +63,16 @@ describe('docs/writing-a-pass.md', () => {
 
   test('shows the example as it is', () => expect(blocksOf(text, 'js')[0]).toBe(read('examples', 'custom-pass', 'keep-float.mjs')));
 
+  test.each([
+    ['A rule', 'merge-adds.mjs'],
+    ['A method, from', 'clip-channels.mjs'],
+  ])('"%s" shows parts of %s as they are', (section, file) => {
+    const from = text.indexOf(`## ${section}`);
+    const blocks = blocksOf(text.slice(from, text.indexOf('\n## ', from)), 'js').filter((b) => !b.includes('runPipeline'));
+    expect(blocks.length).toBeGreaterThan(2);
+    for (const block of blocks) expect(read('examples', 'custom-pass', file)).toContain(block);
+  });
+
   test('lists the facts that passes give', () => {
     const facts = tableOf(text, 'fact').map(([fact, , givers]) => [fact, givers]);
     const given = [...new Set(passes.flatMap((p) => p.gives))].map((fact) => [
@@ -152,7 +162,7 @@ describe('every page', () => {
     const text = read(file);
     expect([...text.matchAll(/\bQC\d{4}\b/g)].map((m) => m[0]).filter((code) => !(code in codes))).toEqual([]);
     const called = [...text.matchAll(/(?:^|\s)(?:-p|--passes) "?([a-z][\w+,.-]*)/gm)].flatMap((m) => m[1]!.split(','));
-    const known = new Set([...passes.map((p) => p.name), 'none', 'keep-float']);
+    const known = new Set([...passes.map((p) => p.name), 'none', 'keep-float', 'merge-adds', 'clip-channels']);
     expect(called.filter((name) => !known.has(name))).toEqual([]);
     const asked = [...text.matchAll(/--scheme ([\w+-]+)/g)].map((m) => m[1]!);
     expect(asked.filter((name) => !schemes.some((s) => s.name === name))).toEqual([]);

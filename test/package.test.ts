@@ -142,9 +142,11 @@ import { parseGraph, type Graph } from '${name}/ir';
 import { passes, type Pass } from '${name}/passes';
 import { targets, type Target } from '${name}/codegen';
 import { kernels, type Kernels } from '${name}/runtime';
+import { checkGolden } from '${name}/testing';
 
 export const report: Promise<CompileReport> = compile({ model: 'in.onnx', output: 'out.onnx', passes: 'os+', data: { files: ['calib.npz'] } });
 export const perplexity = evaluate({ model: 'out.onnx', data: { files: ['test.npz'] } }).then((found) => found.perplexity);
+export const golden: Promise<void> = checkGolden('pass.qcir', { plugins: [] });
 export const executor: OrtExecutor = new OrtExecutor({ threads: 1 });
 export const graph: Graph = parseGraph('');
 export const known: readonly [readonly Pass[], readonly Target[], Kernels] = [passes, targets, kernels];

@@ -21,6 +21,8 @@ export const foldChannels = definePass({
   summary: 'fold reorders, shifts and scales into the neighbouring weights',
   contract: 'exact',
   gives: ['folded'],
+  // `raise` gives the fact too, because a model begins with it; what was broken since then is mended here.
+  defaultFor: ['folded'],
   run(graph, ctx) {
     fold(graph, ctx);
     ctx.count('left', left(graph).length);

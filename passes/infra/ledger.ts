@@ -1,4 +1,5 @@
 import type { Node } from '../../ir/graph.ts';
+import type { Refusal } from '../../ir/pattern.ts';
 
 /** The name that the ledger gives to a node. */
 export const nameOf = (node: Node): string => (node.name === '' ? (node.outputs[0]?.name ?? node.op) : node.name);
@@ -30,6 +31,15 @@ export interface Refused {
   /** The name of the value to blame; null where it is the node itself. */
   readonly value: string | null;
 }
+
+/** What a rule refused at a node, for `Ledger.refuse`. */
+export const refusedAt = (node: Node, rule: string, { refused, value }: Refusal): Refused => ({
+  node: nameOf(node),
+  op: node.op,
+  rule,
+  why: refused,
+  value: value?.name ?? null,
+});
 
 export const refusalText = ({ why, value }: Refused): string => (value === null ? why : `${why}, at %${value}`);
 

@@ -206,10 +206,12 @@ export class PassManager {
     };
     return completed(calls, wanted);
   }
-  /** The last one registered: `folded` holds from the start, but it is fold-channels that restores it. */
+  /** The pass that a pipeline gets where it lacks a fact: the first that is marked as the default, or else the first that gives it. */
   #giver(pass: Pass | null, fact: string): Pass {
+    const givers = this.passes.filter((p) => p.gives.includes(fact));
     return (
-      this.passes.findLast((p) => p.gives.includes(fact)) ??
+      givers.find((p) => p.defaultFor.includes(fact)) ??
+      givers[0] ??
       fail('QC2005', `nothing gives '${fact}'${pass ? `, which ${pass.name} needs` : ''}`)
     );
   }

@@ -66,6 +66,8 @@ export interface PassSpec<S extends Options> {
   readonly needs?: readonly string[];
   readonly gives?: readonly string[];
   readonly breaks?: readonly string[];
+  /** Facts of `gives` for which a compile takes this pass rather than the first one that gives them. */
+  readonly defaultFor?: readonly string[];
   /** What it does to the channels of sites; targets choose their layout by it. */
   readonly traits?: readonly SiteTrait[];
   /** Whether it holds other passes: `each-block(...)`. */
@@ -82,6 +84,7 @@ export interface Pass {
   readonly needs: readonly string[];
   readonly gives: readonly string[];
   readonly breaks: readonly string[];
+  readonly defaultFor: readonly string[];
   readonly traits: readonly SiteTrait[];
   readonly holds: boolean;
   readonly run: (graph: Graph, ctx: PassContext, options: never) => void | Promise<void>;
@@ -93,6 +96,7 @@ export const definePass = <const S extends Options = Record<never, never>>(spec:
   needs: [],
   gives: [],
   breaks: [],
+  defaultFor: [],
   traits: [],
   holds: false,
   ...spec,

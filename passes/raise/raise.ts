@@ -2,7 +2,7 @@ import type { Node } from '../../ir/graph.ts';
 import type { Refusal } from '../../ir/pattern.ts';
 import { eraseDead, rewriteToFixpoint, type RewriteRule } from '../../ir/rewrite.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
-import { nameOf, type Refused } from '../infra/ledger.ts';
+import { refusedAt } from '../infra/ledger.ts';
 import { definePass } from '../infra/pass.ts';
 import { attention } from './attention.ts';
 import { einsum } from './einsum.ts';
@@ -31,15 +31,7 @@ export const raise = definePass({
     eraseDead(graph);
     ctx.ledger.refuse(
       'raise',
-      [...refused].flatMap(([node, [rule, why]]) => (node.graph === graph ? [entryFor(node, rule, why)] : [])),
+      [...refused].flatMap(([node, [rule, why]]) => (node.graph === graph ? [refusedAt(node, rule, why)] : [])),
     );
   },
-});
-
-const entryFor = (node: Node, rule: string, { refused, value }: Refusal): Refused => ({
-  node: nameOf(node),
-  op: node.op,
-  rule,
-  why: refused,
-  value: value?.name ?? null,
 });

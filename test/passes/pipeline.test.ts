@@ -189,6 +189,23 @@ describe('completing a pipeline', () => {
   });
   test('gives a plan', () =>
     expect(manager.plan(manager.complete(parsePipeline('os+,rptq'), ['quantized'], { scheme: 'w8a8' })).calls.length).toBeGreaterThan(7));
+  test('takes its own passes for what a plugin gives too, unless the plugin is marked as the default', () => {
+    const completed = (defaultFor: readonly string[]): string => {
+      const gives = ['calibrated', 'guessed'];
+      const guess = definePass({ name: 'guess', summary: 'a test', contract: 'exact', needs: ['observed'], gives, defaultFor, run() {} });
+      const eager = definePass({ name: 'eager', summary: 'a test', contract: 'exact', needs: ['guessed'], run() {} });
+      return formatPipeline(new PassManager([...passes, guess, eager]).complete(parsePipeline('rptq,os+,eager'), [], {}));
+    };
+    expect(completed([])).toBe('raise,mark-sites,observe,calibrate,rptq,fold-channels,os+,guess,eager');
+    expect(completed(['calibrated'])).toBe('raise,mark-sites,observe,guess,rptq,fold-channels,os+,eager');
+  });
+  test('has one default for every fact', () => {
+    const marks = passes.flatMap((p) => p.defaultFor);
+    expect(new Set(marks).size).toBe(marks.length);
+    for (const p of passes) expect(p.gives).toEqual(expect.arrayContaining([...p.defaultFor]));
+    for (const fact of new Set(passes.flatMap((p) => p.gives)))
+      expect(passes.filter((p) => p.gives.includes(fact)).length === 1 || marks.includes(fact)).toBe(true);
+  });
   test('fails where nothing gives what is needed', () => {
     const odd = definePass({ name: 'odd', summary: 'a test', contract: 'exact', needs: ['magic'], run() {} });
     expect(errorOf(() => new PassManager([odd]).complete([{ name: 'odd', options: {} }], [], {}))?.message).toBe(

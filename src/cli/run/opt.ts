@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { replaceFiles, settleOpset, writeModel, restoreTypes, storeHalves, toFloat32, type Interface } from '../../../codegen/index.ts';
-import { fail, Observer, parseGraph, printGraph, sites, statisticsOf, viewAs, type Graph } from '../../../ir/index.ts';
+import { fail, parseGraph, printGraph, type Graph } from '../../../ir/index.ts';
 import { ContractCheck, PassManager, passes, type Plan, type RunReport } from '../../../passes/index.ts';
+import { factsOf } from '../../facts.ts';
 import { openModel, syntheticFeeds } from '../../model.ts';
 import { loadPlugins } from '../../plugins.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
@@ -43,18 +44,6 @@ export async function optCommand(flags: OptFlags, io: Io): Promise<void> {
 }
 
 const isText = (file: string): boolean => extname(file) === '.qcir';
-
-/** What a graph holds already; text is written in the words of the IR. */
-function factsOf(graph: Graph, raised: boolean): readonly string[] {
-  const observers = [...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []);
-  const marked = sites(graph).length > 0;
-  return [
-    ...(raised || marked ? ['raised', 'folded'] : []),
-    ...(marked ? ['sites'] : []),
-    ...(marked && observers.length > 0 ? ['observed'] : []),
-    ...(marked && observers.some((o) => statisticsOf(o.node.attributes) !== null) ? ['calibrated'] : []),
-  ];
-}
 
 async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal }: Io): Promise<RunReport> {
   const data = dataOptions(flags);
