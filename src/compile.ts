@@ -100,18 +100,20 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
     const ledger = new Ledger();
     const runPasses = (): Promise<RunReport> => runPlan(plan, graph, executor, contract, ledger, inputs, options);
     const run = await (contract ? runPasses() : firstRun(runPasses));
+    const declined = declineFor(target, graph);
     const plain = { ...ctx, services: { ...ctx.services, executor: executor.plain } };
     const reference = closed(contract && (await referenceOf(graph, probe, plain)));
-    const lowering = lower(graph, target);
+    const lowered = lower(graph, target);
+    const lowering = { ...lowered, report: [...declined, ...lowered.report] };
     const diagnostics = [...run.diagnostics, ...enterLowering(ledger, lowering), ...nothingDone(run, ledger, schemeNamed(options.scheme))];
     ledger.settle();
     if (options.strict) refuseSkips(ledger, diagnostics);
-    const lowered = cloneGraph(graph);
+    const checked = cloneGraph(graph);
     restoreTypes(graph, types);
     await describe(graph, plan, options);
     options.signal?.throwIfAborted();
     const { files, check } = await written(graph, options, (tensors) =>
-      reference ? checkLowered(exchanged(lowered, tensors), target, reference, { probe, ctx, executor }) : null,
+      reference ? checkLowered(exchanged(checked, tensors), target, reference, { probe, ctx, executor }) : null,
     );
     return {
       model: options.model,
@@ -184,11 +186,10 @@ function runPlan(
 
 /** Turns what the IR has into what the target has. */
 function lower(graph: Graph, target: Target): Lowering {
-  const declined = declineFor(target, graph);
-  const lowered = lowerTo(target, graph);
+  const lowering = lowerTo(target, graph);
   if (target.floats === 'f32') storeHalves(graph);
   settleOpset(graph);
-  return { ...lowered, report: [...declined, ...lowered.report] };
+  return lowering;
 }
 
 /** Writes the model beside its place, has it looked at, and moves it there; it is gone when it does not stand the look. */

@@ -281,7 +281,7 @@ describe('what the targets ask of the passes', () => {
   test('ort-cuda one scale for inputs and columns where MatMulInteger may take them, else blocks', () => {
     expect(asked('os+', 'os+-int8', 'ort-cuda')).toMatch(/quantize\{scheme=os\+-int8 (?=.*activations=tensor).*weights=channel/);
     expect(asked('none', 'w4a16', 'ort-cuda')).toMatch(/quantize\{scheme=w4a16 .*weights=block/);
-    expect(asked('rptq', 'w8a8', 'ort-cuda')).toMatch(/rptq\{unordered="ort-cuda has inputs in float; .*weights=block/);
+    expect(asked('rptq', 'w8a8', 'ort-cuda')).toMatch(/rptq\{align=32 unordered="ort-cuda has inputs in float; .*weights=block/);
   });
 });
 
