@@ -30,12 +30,18 @@ const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank :
 const likeFirst: Rule = (node, known) => [{ type: known.type(node.input(0)) }];
 const sameAsFirst: Rule = (node, known) => [{ type: known.type(node.input(0)), contents: known.contents(node.input(0)) }];
 
+/** The shape that all broadcast to; null when one is unknown, or there is none, as in a model that ONNX Runtime would refuse. */
+function allOf(shapes: readonly (readonly Dim[] | null)[]): readonly Dim[] | null {
+  const [first = null, ...rest] = shapes;
+  return rest.reduce<readonly Dim[] | null>((a, b) => a && b && broadcast(a, b), first);
+}
+
 /** An elementwise operator over all its operands; its dtype is that of the first, or `dtype`. */
 const elementwise =
   (dtype?: DType): Rule =>
   (node, known) => {
     const shapes = node.operands.map((_, i) => shapeOf(node, i, known));
-    const shape = shapes.some((s) => s === null) ? null : (shapes as (readonly Dim[])[]).reduce(broadcast);
+    const shape = allOf(shapes);
     return [{ type: typed(dtype ?? dtypeOf(node, 0, known), shape), contents: arithmetic(node, known) }];
   };
 
@@ -224,7 +230,7 @@ const attention: Rule = (node, known) => {
 
 const where: Rule = (node, known) => {
   const shapes = [0, 1, 2].map((i) => shapeOf(node, i, known));
-  const result = shapes.every((s) => s !== null) ? (shapes as (readonly Dim[])[]).reduce(broadcast) : null;
+  const result = allOf(shapes);
   return [{ type: typed(dtypeOf(node, 1, known), result), contents: chosen(node, known) }];
 };
 

@@ -229,6 +229,12 @@ async function disagreements(graph: Graph, feeds: Feeds): Promise<{ readonly wro
   return { wrong, checked: known.length };
 }
 
+test('an operator that lacks its operands has no shape, and stops nothing', () => {
+  const graph = parseGraph('graph @g(%x: f32[2]) { %y = Max() %z = Add(%x) %w = Where() return %y, %z, %w }');
+  inferTypes(graph);
+  expect(graph.outputs.map((v) => v.type?.shape ?? null)).toEqual([null, [2], null]);
+});
+
 describe('what is inferred on exported models is what ONNX Runtime gives', () => {
   test.each(fixtureNames)('%s, before and after raising', async (name) => {
     const graph = openFixture(name);
