@@ -3,7 +3,7 @@ import { extract } from '../../ir/slice.ts';
 import { encodeFloats } from '../../ir/tensor.ts';
 import { isFloat, type DType } from '../../ir/types.ts';
 import { largestDifference } from '../infra/difference.ts';
-import { runOnce, typeOfArray, type Executor, type Feeds, type HostTensor } from '../infra/executor.ts';
+import { pick, runOnce, typeOfArray, type Executor, type Feeds, type HostTensor } from '../infra/executor.ts';
 import { partOf, type Part } from './parts.ts';
 import type { Cut, Reference } from './reference.ts';
 import type { SweepContext } from './sweep.ts';
@@ -81,9 +81,6 @@ async function run(reference: Reference, part: Part, executor: Executor): Promis
   const expected = await reference.values(part.outputs.map((v) => v.name));
   return { graph, feeds, expected, found: await runOnce(executor, graph, fitted(graph, feeds)) };
 }
-
-const pick = (feeds: Feeds, names: readonly string[]): Feeds =>
-  Object.fromEntries(names.flatMap((name) => (feeds[name] ? [[name, feeds[name]] as const] : [])));
 
 /** A part as a graph of its own. Its inputs must have element types; what inference left open is known from the data. */
 const extracted = (name: string, part: Part, feeds: Feeds): Graph =>

@@ -9,7 +9,7 @@ import type { PassCheck } from '../infra/manager.ts';
 import type { Pass } from '../infra/pass.ts';
 import { compare, type Divergence } from './compare.ts';
 import { referenceOf, type Reference } from './reference.ts';
-import { sweep, type SweepContext } from './sweep.ts';
+import { giveOut, sweep, type SweepContext } from './sweep.ts';
 
 /** Largest difference of an exact pass, relative to the largest magnitude of the values. */
 export const exactTolerance = 1e-4;
@@ -101,9 +101,7 @@ async function blameLost(ctx: SweepContext, graph: Graph, probe: Feeds, lost: Va
   const floats = floatResults(typed);
   let first: Value | undefined;
   await sweep(typed, [probe], ctx, {
-    augment(block, twin) {
-      for (const v of floats) if (twin.get(v)?.producer && !block.outputs.includes(twin.get(v)!)) block.addOutput(twin.get(v)!);
-    },
+    augment: (block, twin) => giveOut(block, twin, floats),
     onSample: (_, seen) => void (first ??= floats.find((v) => seen[v.name] && !hasNumbers(seen[v.name]!))),
   });
   const blamed = first ?? lost;

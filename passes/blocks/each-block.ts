@@ -2,7 +2,7 @@ import type { Graph } from '../../ir/graph.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
 import { extract, putBack, sliceOf, type Slice } from '../../ir/slice.ts';
-import { typeOfArray, type Feeds, type Spool } from '../infra/executor.ts';
+import { pick, typeOfArray, type Spool } from '../infra/executor.ts';
 import { choice } from '../infra/options.ts';
 import { definePass, sampleAt, type PassContext, type Samples } from '../infra/pass.ts';
 import { fail } from '../../ir/diagnostics.ts';
@@ -82,7 +82,11 @@ function withMask(part: Graph, graph: Graph, name: string | null): void {
 /** What a block reads of each sample. */
 const samplesIn = (spool: Spool, part: Graph, length: number): Samples => ({
   length,
-  at: async (s) => pick(await spool.get(String(s)), (name) => part.inputs.some((v) => v.name === name)),
+  at: async (s) =>
+    pick(
+      await spool.get(String(s)),
+      part.inputs.map((v) => v.name),
+    ),
 });
 
 /** Runs the block as it is now, and leaves what later blocks read. */
@@ -93,15 +97,9 @@ async function feedOn(part: Graph, { spool, alive, count }: Place, ctx: PassCont
     for (let s = 0; s < count; s++) {
       ctx.signal.throwIfAborted();
       const outputs = await program.run(await sampleAt(inputs, s));
-      await spool.put(
-        String(s),
-        pick({ ...(await spool.get(String(s))), ...outputs }, (name) => alive.has(name)),
-      );
+      await spool.put(String(s), pick({ ...(await spool.get(String(s))), ...outputs }, alive));
     }
   } finally {
     await program.close();
   }
 }
-
-const pick = (feeds: Feeds, wanted: (name: string) => boolean): Feeds =>
-  Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted(name)));

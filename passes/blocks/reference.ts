@@ -1,8 +1,8 @@
 import { cloneGraph } from '../../ir/clone.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
-import type { Feeds } from '../infra/executor.ts';
+import { pick, type Feeds } from '../infra/executor.ts';
 import { blocks } from './blocks.ts';
-import { sweep, type SweepContext } from './sweep.ts';
+import { giveOut, sweep, type SweepContext } from './sweep.ts';
 
 /** Names of values at one place of a graph. */
 export interface Cut {
@@ -43,10 +43,8 @@ export async function referenceOf(graph: Graph, probe: Feeds, ctx: SweepContext,
   const names = new Set([...wanted].map((v) => v.name));
   await sweep(copy, [probe], ctx, {
     least,
-    augment(block, twin) {
-      for (const v of wanted) if (twin.get(v)?.producer && !block.outputs.includes(twin.get(v)!)) block.addOutput(twin.get(v)!);
-    },
-    onSample: (_, values) => put(Object.fromEntries(Object.entries(values).filter(([name]) => names.has(name)))),
+    augment: (block, twin) => giveOut(block, twin, wanted),
+    onSample: (_, values) => put(pick(values, names)),
   });
   return {
     graph: copy,

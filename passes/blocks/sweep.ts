@@ -2,7 +2,7 @@ import type { Graph, Value } from '../../ir/graph.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import { extract, type Slice } from '../../ir/slice.ts';
 import type { TensorType } from '../../ir/types.ts';
-import { typeOfArray, type Feeds, type Spool } from '../infra/executor.ts';
+import { pick, typeOfArray, type Feeds, type Spool } from '../infra/executor.ts';
 import { sampleAt, type PassContext, type Samples, type Services } from '../infra/pass.ts';
 import { blocks } from './blocks.ts';
 
@@ -78,7 +78,7 @@ async function runBlock(
         ),
       );
       await settings.onSample(s, { ...alive, ...outputs });
-      await place.spool.put(String(s), pick({ ...alive, ...outputs }, [...needed]));
+      await place.spool.put(String(s), pick({ ...alive, ...outputs }, needed));
       ctx.progress(place.done + s + 1, place.total, 'samples');
     }
   } finally {
@@ -99,5 +99,10 @@ const typeIn =
     return array && v.type?.dtype !== array.dtype ? typeOfArray(array) : v.type;
   };
 
-const pick = (feeds: Feeds, names: readonly string[]): Feeds =>
-  Object.fromEntries(names.flatMap((n) => (feeds[n] ? [[n, feeds[n]] as const] : [])));
+/** Has a block give out these values of the graph, as far as it makes them. */
+export function giveOut(block: Graph, twin: ReadonlyMap<Value, Value>, values: Iterable<Value>): void {
+  for (const v of values) {
+    const copy = twin.get(v);
+    if (copy?.producer && !block.outputs.includes(copy)) block.addOutput(copy);
+  }
+}

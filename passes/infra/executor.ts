@@ -16,6 +16,10 @@ export const typeOfArray = (array: HostTensor | undefined): TensorType | null =>
 /** Arrays by the name of the graph input or output. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
 
+/** The arrays of these names, as far as there are any. */
+export const pick = (feeds: Feeds, names: Iterable<string>): Feeds =>
+  Object.fromEntries([...names].flatMap((name) => (feeds[name] ? [[name, feeds[name]] as const] : [])));
+
 /** A graph that is loaded and ready to run. */
 export interface Program {
   /** Runs once. Throws QC5001 when the runtime refuses. */

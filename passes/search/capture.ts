@@ -2,7 +2,7 @@ import type { Graph, Value } from '../../ir/graph.ts';
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import { sampleAt, type PassContext, type Samples } from '../infra/pass.ts';
-import { sweep } from '../blocks/sweep.ts';
+import { giveOut, sweep } from '../blocks/sweep.ts';
 import { drawn, rowsOf } from './draw.ts';
 import { names } from './loss-graph.ts';
 import type { LossSample } from './search.ts';
@@ -37,12 +37,7 @@ export async function capture(
   const samples: Samples = { length: places.length, at: (s) => all.at(places[s]!) };
   const wanted = new Map(targets.map((t) => [t.site.key, [t.site.x, ...t.region.others]] as const));
   await sweep(graph, samples, ctx, {
-    augment(slice, twin) {
-      for (const v of new Set([...wanted.values()].flat())) {
-        const copy = twin.get(v);
-        if (copy?.producer && !slice.outputs.includes(copy)) slice.addOutput(copy);
-      }
-    },
+    augment: (block, twin) => giveOut(block, twin, [...wanted.values()].flat()),
     async onSample(s, values) {
       for (const [key, reads] of wanted) {
         const here = reads.flatMap((v: Value) => (values[v.name] ? [[v.name, values[v.name]!] as const] : []));

@@ -1,7 +1,6 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { inferTypes } from '../../ir/index.ts';
-import { Ledger, type PassContext } from '../../passes/index.ts';
 import { capture } from '../../passes/search/capture.ts';
 import { targetsOf } from '../../passes/methods/os-plus/os-plus.ts';
 import { bestThreshold, type ThresholdSettings } from '../../passes/methods/os-plus/threshold.ts';
@@ -9,7 +8,7 @@ import { openModel } from '../../src/model.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
 import { samplesFor } from '../../src/samples.ts';
-import { runPipeline } from '../support/run.ts';
+import { passContext, runPipeline } from '../support/run.ts';
 
 const demo = 'examples/demo';
 const executor = new OrtExecutor();
@@ -23,16 +22,7 @@ test.each(['w8a8', 'w4a8'])(
     const samples = await samplesFor(graph, data);
     await runPipeline(executor, graph, `raise,fold-constants,tie-weights,mark-sites{scheme=${scheme}},observe,calibrate`, { samples });
     inferTypes(graph);
-    const services = { executor, spool: fileSpool, samples, mask: null, statistics: null };
-    const ctx: PassContext = {
-      services,
-      ledger: new Ledger(),
-      signal: new AbortController().signal,
-      report: () => {},
-      count: () => {},
-      progress: () => {},
-      inner: null,
-    };
+    const ctx = passContext(executor, samples);
     const targets = targetsOf(graph, true, ctx);
     expect(targets).toHaveLength(8);
     const spool = fileSpool();

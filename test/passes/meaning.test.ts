@@ -20,8 +20,6 @@ import { viewAs } from '../../ir/ops/view.ts';
 import { binCentre, binOf } from '../../ir/statistics.ts';
 import { definePass, largestDifference, runOnce, type Feeds, type PassReport } from '../../passes/index.ts';
 import { collect } from '../../passes/observe/calibrate.ts';
-import { Ledger } from '../../passes/infra/ledger.ts';
-import { fileSpool } from '../../src/runtime/spool.ts';
 import {
   elements,
   f32,
@@ -33,6 +31,7 @@ import {
   runPipeline,
   valueNamed,
   contractOn,
+  passContext,
 } from '../support/run.ts';
 import { maskedSamples, subject, subjects, textSubjects } from './zoo.ts';
 
@@ -238,15 +237,7 @@ function orderAt(site: Site): readonly number[] {
   return Array.from({ length: size }, (_, i) => (encode ? permAt(encode.transform, i) : i));
 }
 
-const context = (samples: readonly Feeds[]) => ({
-  services: { executor: plain, spool: fileSpool, samples, mask: 'attention_mask', statistics: null },
-  ledger: new Ledger(),
-  signal: new AbortController().signal,
-  report: () => {},
-  count: () => {},
-  progress: () => {},
-  inner: null,
-});
+const context = (samples: readonly Feeds[]) => passContext(plain, samples, 'attention_mask');
 
 /** A graph that observes its input, whose padding is wild. */
 const observed = (): Graph =>

@@ -3,9 +3,8 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { writeModel } from '../../codegen/onnx/index.ts';
-import type { Graph } from '../../ir/graph.ts';
-import { parseGraph } from '../../ir/index.ts';
+import { readModel, writeModel } from '../../codegen/onnx/index.ts';
+import { Builder, dense, derived, exchange, floats, Graph, parseGraph, tensorType } from '../../ir/index.ts';
 import type { DType } from '../../ir/types.ts';
 import type { TypedData } from '../../ir/tensor.ts';
 import type { Feeds, HostTensor } from '../../passes/infra/executor.ts';
@@ -42,6 +41,37 @@ describe('a loaded graph', () => {
     const program = await executor.openFile(saved(linear()));
     expect(program.inputs).toEqual([{ name: 'x', dtype: 'f32', shape: ['n', 2] }]);
     expect(program.outputs).toMatchObject([{ name: 'y', dtype: 'f32' }]);
+  });
+
+  test('has its weights in the file that they come from, and only computed ones in the temporary folder', async () => {
+    const before = new Graph('kept');
+    const x = before.addInput('x', tensorType('f32', [1, 64]));
+    const w = before.addConstant(
+      'w',
+      dense(
+        [64, 64],
+        Float32Array.from({ length: 4096 }, (_, i) => i % 7),
+      ),
+    );
+    before.addOutput(Builder.atEnd(before).value('MatMul', [x, w], {}, tensorType('f32', [1, 64]), 'y'));
+    const graph = readModel(saved(before));
+    const data = (): readonly string[] => readdirSync(tmpdir(), { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.data'));
+    const written = async (): Promise<number> => {
+      const files = new Set(data());
+      const program = await executor.load(graph);
+      const made = data().filter((f) => !files.has(f));
+      expect((await program.run({ x: f32([1, 64], ...new Array<number>(64).fill(1)) }))['y']!.data[0]).toBeGreaterThan(0);
+      await program.close();
+      return made.length;
+    };
+    expect(await written()).toBe(0);
+    const [weight] = [...graph.constants];
+    exchange(
+      graph,
+      weight!,
+      derived(weight!.constant!, [64, 64], () => floats(weight!.constant!).map((v) => 2 * v)),
+    );
+    expect(await written()).toBe(1);
   });
 
   test('may be changed after it is loaded', async () => {

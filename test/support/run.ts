@@ -8,10 +8,12 @@ import {
   PassManager,
   passes,
   ContractCheck,
+  Ledger,
   type Executor,
   type Feeds,
   type HostTensor,
   type Pass,
+  type PassContext,
   type RunReport,
   type Samples,
   type SweepContext,
@@ -46,6 +48,16 @@ export const sweepContext = (executor: Executor): SweepContext => ({
   services: { executor, spool: fileSpool },
   signal: new AbortController().signal,
   progress: () => {},
+});
+
+/** What a pass gets that is run by itself. */
+export const passContext = (executor: Executor, samples: Samples, mask: string | null = null): PassContext => ({
+  ...sweepContext(executor),
+  services: { executor, spool: fileSpool, samples, mask, statistics: null },
+  ledger: new Ledger(),
+  report: () => {},
+  count: () => {},
+  inner: null,
 });
 
 /** A check of contracts on one sample. */

@@ -4,7 +4,7 @@ import type { Layout } from '../../../ir/layout.ts';
 import type { Site } from '../../../ir/ops/qc.ts';
 import type { Scheme } from '../../../ir/scheme.ts';
 import { moved } from '../../../ir/statistics.ts';
-import type { Feeds } from '../../infra/executor.ts';
+import { pick, type Feeds } from '../../infra/executor.ts';
 import type { PassContext } from '../../infra/pass.ts';
 import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange } from '../../quantize/layout.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
@@ -53,7 +53,7 @@ export async function bestThreshold(
   const program = await ctx.services.executor.load(loss);
   try {
     const fed = new Set(loss.inputs.map((v) => v.name));
-    const feedable = (all: readonly LossSample[]) => all.map((s) => ({ ...s, feeds: only(s.feeds, fed) }));
+    const feedable = (all: readonly LossSample[]) => all.map((s) => ({ ...s, feeds: pick(s.feeds, fed) }));
     const together = takesBatches(t) ? stacked(apart) : apart;
     const samples = await sameLoss(program, feedable(together), feedable(apart), feedsFor(candidates.slice(0, 1)));
     return await search({ program, samples, thresholds: candidates, feedsFor }, settings.search, ctx.signal);
@@ -73,6 +73,3 @@ function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout)
   if (layout.activations === 'block') return { ...activation, symmetric: true, range: 'token', block: runTimeBlock(size, layout) };
   return { ...activation, grid: clusterGrid(activation, channelGroups(size, site, layout)), block: 0 };
 }
-
-const only = (feeds: Feeds, wanted: ReadonlySet<string>): Feeds =>
-  Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted.has(name)));
