@@ -13,6 +13,12 @@ export interface ChannelTransform {
   readonly shift: Float64Array | null;
 }
 
+/** The least and the greatest element of each channel, [size] both. */
+export interface ChannelRange {
+  readonly min: Float32Array;
+  readonly max: Float32Array;
+}
+
 /** Which parts of a transform an operator lets through or takes in. */
 export interface Capability {
   readonly perm: boolean;
@@ -128,11 +134,7 @@ export function apply(t: ChannelTransform, data: Float32Array, shape: readonly n
 }
 
 /** The interval of every channel after `t`, given the interval before it. */
-export function applyToRange(
-  t: ChannelTransform,
-  min: Float32Array,
-  max: Float32Array,
-): { readonly min: Float32Array; readonly max: Float32Array } {
+export function applyToRange(t: ChannelTransform, min: Float32Array, max: Float32Array): ChannelRange {
   const ends = (v: Float32Array) => apply(t, v, [t.size], 0);
   const [a, b] = [ends(min), ends(max)];
   return { min: a.map((x, i) => Math.min(x, b[i]!)), max: a.map((x, i) => Math.max(x, b[i]!)) };

@@ -19,7 +19,6 @@ export * from './rewrite.ts';
 export * from './scheme.ts';
 export * from './site.ts';
 export { inferTypes } from './shapes/infer.ts';
-export * from './statistics.ts';
 export * from './tensor.ts';
 export { parseGraph, type ParseOptions } from './text/parser.ts';
 export { nodeText, printGraph } from './text/printer.ts';

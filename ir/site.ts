@@ -1,10 +1,9 @@
 import { ints, string, type Attributes } from './attributes.ts';
 import { Builder } from './builder.ts';
-import { inverse, isIdentity, transformAttributes, type ChannelTransform } from './channel.ts';
+import { compose, identity, inverse, isIdentity, transformAttributes, type ChannelTransform } from './channel.ts';
 import type { Graph, Node, Use, Value } from './graph.ts';
 import { Decode, Encode, Observer, Site, type Role } from './ops/qc.ts';
 import { viewAs } from './ops/view.ts';
-import { moved, statisticsAttributes, statisticsOf, type Statistics } from './statistics.ts';
 
 /** The sites of a graph, in order. */
 export const sites = (graph: Graph): readonly Site[] => [...graph.nodes].flatMap((n) => viewAs(Site, n) ?? []);
@@ -34,16 +33,17 @@ export function channelsAt(site: Site): number | null {
 /** The observer in front of a site. */
 export const observerOf = (site: Site): Observer | null => viewAs(Observer, site.x.producer);
 
-/** What calibration saw at a site, in the site's present basis. */
-export function statisticsAt(site: Site): Statistics | null {
-  const observer = observerOf(site);
-  return observer && statisticsOf(observer.node.attributes);
+/** Has an observer remember this, in the basis of calibration; it forgets what it remembered before. */
+export function setObserved(graph: Graph, observer: Observer, seen: Attributes): Observer {
+  const basis = observer.basis ? transformAttributes(observer.basis) : {};
+  return new Observer(withAttributes(graph, observer.node, { ...seen, ...basis, key: string(observer.key) }));
 }
 
-/** Gives the observer of a site what calibration saw. */
-export function setStatistics(graph: Graph, observer: Observer, statistics: Statistics): Observer {
-  const key = string(observer.key);
-  return new Observer(withAttributes(graph, observer.node, { key, ...statisticsAttributes(statistics) }));
+/** Has an observer see its channels in another basis. */
+function moveObserver(graph: Graph, observer: Observer, t: ChannelTransform): void {
+  const basis = compose(observer.basis ?? identity(t.size), t);
+  const { size: _, perm: __, scale: ___, shift: ____, ...seen } = Object.fromEntries(observer.node.attributes);
+  withAttributes(graph, observer.node, isIdentity(basis) ? seen : { ...seen, ...transformAttributes(basis) });
 }
 
 /** Says that runs of channels of these sizes will share a scale. */
@@ -53,17 +53,16 @@ export function setGroups(graph: Graph, site: Site, sizes: readonly number[]): S
 
 /**
  * Quantizes `site` in another basis: `x -> Site -> uses` becomes `x -> Encode{t} -> Site -> Decode{inverse of t} -> uses`.
- * The graph computes what it did, and the observer's statistics move along.
+ * The graph computes what it did, and the observer knows the basis that it sees.
  */
 export function changeBasis(graph: Graph, site: Site, t: ChannelTransform): Site {
   if (isIdentity(t)) return site;
   const observer = observerOf(site);
   const top = observer?.node ?? site.node;
-  const statistics = statisticsAt(site);
   const source = top.input(0)!;
   const encode = Builder.before(top).make(Encode, { x: source }, { attributes: transformAttributes(t), like: source });
   graph.setInput(top, 0, encode.y);
-  if (observer && statistics) setStatistics(graph, observer, moved(statistics, t));
+  if (observer) moveObserver(graph, observer, t);
   const back = { attributes: transformAttributes(inverse(t)), like: site.y };
   const decode = Builder.behind(graph, site.y).make(Decode, { x: site.y }, back);
   graph.replaceUses(site.y, decode.y, decode.node);

@@ -14,6 +14,12 @@ import { raise } from './raise/raise.ts';
 import { rptq } from './methods/rptq/rptq.ts';
 
 export { collect } from './observe/calibrate.ts';
+export { binCentre, binOf, histogramOf, quantile, type Histogram } from './observe/histogram.ts';
+export { reductions } from './observe/reductions/index.ts';
+export type { Gram } from './observe/reductions/gram.ts';
+export type { RootMeanSquare } from './observe/reductions/rms.ts';
+export type { TokenRange } from './observe/reductions/token-range.ts';
+export { setStatistic, statistics, statisticsAt, statisticsOf, type Statistics } from './observe/statistics.ts';
 export { blocks, type Block } from './blocks/blocks.ts';
 export { compare, type Comparison } from './blocks/compare.ts';
 export { ContractCheck, exactTolerance } from './blocks/contract.ts';
@@ -35,6 +41,7 @@ export {
   type Samples,
   type Services,
 } from './infra/pass.ts';
+export type { Part, Reduction, Rows } from './infra/reduction.ts';
 export { flattened, formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
 export { attentionsOf, isAttention } from './model/attentions.ts';
 export { isHead } from './model/head.ts';

@@ -112,8 +112,9 @@ const anchor = (heading: string): string =>
     .replaceAll(' ', '-');
 
 function passSection(pass: Pass): string {
-  const facts = (['needs', 'gives', 'breaks'] as const).flatMap((kind) =>
-    pass[kind].length > 0 ? [`${kind} ${pass[kind].map((f) => `\`${f}\``).join(', ')}`] : [],
+  const { needs, gives, breaks } = pass;
+  const facts = Object.entries({ needs, gives, breaks, observes: pass.observes.map((r) => r.name) }).flatMap(([kind, names]) =>
+    names.length > 0 ? [`${kind} ${names.map((f) => `\`${f}\``).join(', ')}`] : [],
   );
   const options = Object.entries(pass.options).map(([name, o]) => [
     `\`${name}\``,

@@ -29,6 +29,7 @@ import {
   type Plan,
   type Reference,
   type RunReport,
+  type Services,
   type SweepContext,
 } from '../passes/index.ts';
 import { bytesOfModel, enterLowering, leftAtRunTime, nothingDone, type CompileReport, type WrittenFile } from './compile-report.ts';
@@ -40,6 +41,7 @@ import { effectivePipeline, type BlockOrder } from './pipeline.ts';
 import { refuseQuantized } from './quantized-already.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
+import { tensorStore } from './runtime/tensor-store.ts';
 import { firstRun, maskOf, samplesFor, type DataOptions } from './samples.ts';
 import { readStatistics, writeStatistics } from './statistics-file.ts';
 
@@ -86,9 +88,10 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
   refuseQuantized(graph, options.model);
   const types = toFloat32(graph);
   const bytesBefore = bytesOfModel(options.model, graph);
-  const inputs = await calibrationInputs(graph, plan, options);
+  const tensors = tensorStore();
+  const inputs = { ...(await calibrationInputs(graph, plan, options)), store: tensors.store };
   const executor = new OrtExecutor(options.threads === undefined ? {} : { threads: options.threads });
-  const open: { close(): Promise<void> }[] = [executor];
+  const open: { close(): Promise<void> }[] = [executor, tensors];
   const closed = <T extends { close(): Promise<void> } | null>(one: T): T => {
     if (one) open.push(one);
     return one;
@@ -135,10 +138,8 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
   }
 }
 
-interface CalibrationInputs {
+interface CalibrationInputs extends Pick<Services, 'mask' | 'statistics'> {
   readonly samples: readonly Feeds[] | null;
-  readonly mask: string | null;
-  readonly statistics: ReturnType<typeof readStatistics> | null;
 }
 
 async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptions): Promise<CalibrationInputs> {
@@ -167,7 +168,7 @@ function runPlan(
   executor: OrtExecutor,
   contract: ContractCheck | null,
   ledger: Ledger,
-  inputs: CalibrationInputs,
+  inputs: Omit<Services, 'executor' | 'spool'>,
   options: CompileOptions,
 ): Promise<RunReport> {
   return plan.run(graph, {

@@ -1,4 +1,5 @@
-import { Observer, sites, statisticsOf, viewAs, type Graph } from '../ir/index.ts';
+import { Observer, sites, viewAs, type Graph } from '../ir/index.ts';
+import { statisticsOf } from '../passes/index.ts';
 
 /** The facts of pipelines that show on a graph. `raised`: whether its nodes are known to be in the words of the IR. */
 export function factsOf(graph: Graph, raised = false): readonly string[] {

@@ -155,6 +155,7 @@ async function recognise(path: string): Promise<Required<Pick<Inspection, 'recog
 const noServices: Services = {
   executor: { load: () => fail('QC9001', 'inspect runs nothing') },
   spool: () => fail('QC9001', 'inspect runs nothing'),
+  store: () => fail('QC9001', 'inspect runs nothing'),
   samples: null,
   mask: null,
   statistics: null,

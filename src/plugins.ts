@@ -44,7 +44,7 @@ function whatIsMissing(x: unknown): string | null {
   if (typeof has.get('run') !== 'function') return 'it has no run function';
   if (has.get('contract') !== 'exact' && has.get('contract') !== 'approximate') return "its contract is neither 'exact' nor 'approximate'";
   const complete =
-    ['needs', 'gives', 'breaks', 'defaultFor', 'traits'].every((key) => Array.isArray(has.get(key))) &&
+    ['needs', 'gives', 'breaks', 'defaultFor', 'observes', 'traits'].every((key) => Array.isArray(has.get(key))) &&
     typeof has.get('options') === 'object';
   return complete ? null : 'it was not made by definePass';
 }

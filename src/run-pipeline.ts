@@ -4,6 +4,7 @@ import { factsOf } from './facts.ts';
 import { syntheticFeeds } from './model.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
+import { tensorStore } from './runtime/tensor-store.ts';
 import { maskOf } from './samples.ts';
 
 /** What a pipeline runs with. */
@@ -26,7 +27,9 @@ export async function runPipeline(graph: Graph, pipeline: string, options: Pipel
   const { samples = null, plugins = [], facts = [], verify = true } = options;
   const plan = new PassManager([...passes, ...plugins]).plan(pipeline, [...factsOf(graph), ...facts]);
   const executor = new OrtExecutor();
-  const services: Services = { executor, spool: fileSpool, samples, mask: maskOf(graph), statistics: null };
+  // Open until the process ends, because the graph may hold what is in it.
+  const { store } = tensorStore();
+  const services: Services = { executor, spool: fileSpool, store, samples, mask: maskOf(graph), statistics: null };
   let contract: ContractCheck | null = null;
   try {
     contract = verify ? await checkOn(graph, services) : null;

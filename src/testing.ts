@@ -96,7 +96,7 @@ async function transform(executor: Executor, graph: Graph, golden: Golden, manag
   const feeds = syntheticFeeds(graph);
   const everyFact = manager.passes.flatMap((p) => p.gives);
   const { diagnostics } = await manager.plan(golden.pipeline, everyFact).run(graph, {
-    services: { executor, spool: fileSpool, samples: null, mask: 'attention_mask', statistics: null },
+    services: { executor, spool: fileSpool, store: (t) => t, samples: null, mask: 'attention_mask', statistics: null },
     contract: null,
     afterPass: (_, after) => checkRoundTrip(after),
   });

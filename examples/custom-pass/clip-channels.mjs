@@ -1,11 +1,11 @@
-import { definePass, diagnostic, float, observerOf, quantile, setStatistics, sites, statisticsAt } from '@onnx-qc/qc';
+import { definePass, diagnostic, float, quantile, reductions, setStatistic, sites, statisticsAt } from '@onnx-qc/qc';
 
-/** @import { ChannelRange, Statistics } from '@onnx-qc/qc' */
+/** @import { ChannelRange, TokenRange } from '@onnx-qc/qc' */
 /** @typedef {{ readonly lo: number, readonly hi: number }} Bounds */
 
 /**
  * The bounds that a share of the tokens keeps to, each to the width of a bin, 6 % wide.
- * @type {(seen: Statistics['tokenExtremes'] & {}, share: number) => Bounds}
+ * @type {(tokens: TokenRange, share: number) => Bounds}
  */
 const boundsOf = ({ min, max }, share) => ({ lo: quantile(min, 1 - share), hi: quantile(max, share) });
 
@@ -25,18 +25,22 @@ export default definePass({
   contract: 'exact',
   options: { percentile: float('percent of the tokens that lie within the bounds', 99.9, 50) },
   needs: ['calibrated'],
+  observes: [reductions.range, reductions.average, reductions.tokenRange],
   run(graph, ctx, { percentile }) {
     for (const site of sites(graph)) {
-      const [observer, seen] = [observerOf(site), statisticsAt(site)];
-      if (!observer || !seen?.tokenExtremes) {
+      const seen = statisticsAt(site);
+      const tokens = seen?.get(reductions.tokenRange);
+      if (!seen || !tokens) {
         ctx.report(diagnostic('QC3201', `no extremes of tokens at %${site.key}; left alone`, site.node.loc));
         continue;
       }
-      const bounds = boundsOf(seen.tokenExtremes, percentile / 100);
+      const bounds = boundsOf(tokens, percentile / 100);
       const range = clipped(seen.range, bounds);
       const narrowed = range.max.filter((hi, i) => hi !== seen.range.max[i] || range.min[i] !== seen.range.min[i]).length;
       if (narrowed === 0) continue;
-      setStatistics(graph, observer, { ...seen, range, ema: clipped(seen.ema, bounds) });
+      const average = seen.get(reductions.average);
+      setStatistic(graph, site, reductions.range, range);
+      if (average) setStatistic(graph, site, reductions.average, clipped(average, bounds));
       ctx.count('narrowed', narrowed);
     }
   },

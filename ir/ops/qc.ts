@@ -51,11 +51,15 @@ export class Site extends Unary {
   }
 }
 
-/** An identity that remembers what calibration saw pass through it (`ir/statistics.ts`). */
+/** An identity that remembers what calibration saw pass through it (`passes/observe/statistics.ts`). */
 export class Observer extends Unary {
   static readonly schema = unary('qc.Observer');
   get key(): string {
     return this.string('key', this.x.name);
+  }
+  /** From the basis of calibration, in which it remembers, to the present one; null where they are the same. */
+  get basis(): ChannelTransform | null {
+    return this.node.attributes.has('size') ? transformOf(this.node.attributes) : null;
   }
 }
 

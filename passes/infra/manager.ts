@@ -5,6 +5,7 @@ import { Ledger } from './ledger.ts';
 import { readOptions, suggestion } from './options.ts';
 import type { Feeds } from './executor.ts';
 import { sampleAt, type InnerPasses, type Pass, type PassContext, type Services } from './pass.ts';
+import type { Reduction } from './reduction.ts';
 import { formatCall, formatPipeline, parsePipeline, type PassCall } from './pipeline.ts';
 
 /** Looks at the graph after a pass that changed it. */
@@ -51,6 +52,7 @@ interface Step {
 interface Run {
   readonly settings: RunSettings;
   readonly ledger: Ledger;
+  readonly observes: readonly Reduction<unknown>[];
   readonly diagnostics: Diagnostic[];
   /** By step: one that runs block after block has one report. */
   readonly reports: Map<Step, PassReport>;
@@ -59,8 +61,10 @@ interface Run {
 /** A pipeline whose names, options and needs have all been checked. */
 export class Plan {
   readonly #steps: readonly Step[];
+  readonly #observes: readonly Reduction<unknown>[];
   constructor(steps: readonly Step[]) {
     this.#steps = steps;
+    this.#observes = union(inOrder(steps).map((s) => s.pass));
   }
   get calls(): readonly PassCall[] {
     return this.#steps.map((s) => s.call);
@@ -70,17 +74,31 @@ export class Plan {
   }
   /** Runs the passes in order; after each the graph is verified and, if the pass is exact, its outputs are compared. */
   async run(graph: Graph, settings: RunSettings): Promise<RunReport> {
-    const run: Run = { settings, ledger: settings.ledger ?? new Ledger(), diagnostics: [], reports: new Map() };
+    const ledger = settings.ledger ?? new Ledger();
+    const run: Run = { settings, ledger, observes: this.#observes, diagnostics: [], reports: new Map() };
     for (const [index, step] of this.#steps.entries()) {
       settings.beforePass?.(step.call, index, this.#steps.length);
       await runStep(step, graph, run);
       settings.afterPass?.(step.call, graph, index);
     }
-    return { passes: inOrder(this.#steps).flatMap((s) => run.reports.get(s) ?? []), diagnostics: run.diagnostics, ledger: run.ledger };
+    return { passes: inOrder(this.#steps).flatMap((s) => run.reports.get(s) ?? []), diagnostics: run.diagnostics, ledger };
   }
 }
 
 const inOrder = (steps: readonly Step[]): readonly Step[] => steps.flatMap((step) => [step, ...inOrder(step.inner)]);
+
+/** What any of the passes observes, once. */
+function union(passes: readonly Pass[]): readonly Reduction<unknown>[] {
+  const byName = new Map<string, Reduction<unknown>>();
+  for (const { name, observes } of passes)
+    for (const reduction of observes) {
+      const known = byName.get(reduction.name) ?? reduction;
+      if (known !== reduction)
+        fail('QC2005', `${name} observes '${reduction.name}', which is another reduction of the same name elsewhere`);
+      byName.set(reduction.name, reduction);
+    }
+  return [...byName.values()];
+}
 
 async function runStep(step: Step, graph: Graph, run: Run): Promise<void> {
   const { settings, diagnostics } = run;
@@ -97,6 +115,7 @@ async function runStep(step: Step, graph: Graph, run: Run): Promise<void> {
       report: (d) => void (diagnostics.some((old) => formatDiagnostic(old) === formatDiagnostic(d)) || diagnostics.push(d)),
       count: (statistic, by = 1) => counts.set(statistic, (counts.get(statistic) ?? 0) + by),
       progress: settings.progress ?? (() => {}),
+      observes: run.observes,
       inner: step.pass.holds ? innerPasses(step, run) : null,
     },
     step.options,

@@ -1,10 +1,12 @@
 import { fail, type Diagnostic } from '../../ir/diagnostics.ts';
+import type { Attribute } from '../../ir/attributes.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { SiteTrait } from '../../ir/layout.ts';
-import type { Statistics } from '../../ir/statistics.ts';
+import type { Tensor } from '../../ir/tensor.ts';
 import type { Executor, Feeds, Spool } from './executor.ts';
 import type { Ledger } from './ledger.ts';
 import type { Options, OptionValues } from './options.ts';
+import type { Reduction } from './reduction.ts';
 
 /** Samples of data: an array, or what is read when it is asked for. */
 export interface Samples {
@@ -27,8 +29,10 @@ export interface Services {
   readonly samples: Samples | null;
   /** The input of the graph that marks padding with 0; null when it has none. */
   readonly mask: string | null;
-  /** Saved statistics by site; null when the user gave none. */
-  readonly statistics: ReadonlyMap<string, Statistics> | null;
+  /** What observers remember, as their attributes, by site, saved by an earlier run; null when the user gave none. */
+  readonly statistics: ReadonlyMap<string, ReadonlyMap<string, Attribute>> | null;
+  /** Keeps a large tensor in a file for as long as the run lasts; gives it as one that is read when it is asked for. */
+  readonly store: (tensor: Tensor) => Tensor;
 }
 
 export interface PassContext {
@@ -40,6 +44,8 @@ export interface PassContext {
   readonly count: (statistic: string, by?: number) => void;
   /** Says how far the pass is. */
   readonly progress: (done: number, total: number, what: string) => void;
+  /** What the passes of the run want to have been seen, one of each name. */
+  readonly observes: readonly Reduction<unknown>[];
   /** The passes that this one holds; null for one that holds none. */
   readonly inner: InnerPasses | null;
 }
@@ -68,6 +74,8 @@ export interface PassSpec<S extends Options> {
   readonly breaks?: readonly string[];
   /** Facts of `gives` for which a compile takes this pass rather than the first one that gives them. */
   readonly defaultFor?: readonly string[];
+  /** What it reads of the statistics of sites, beside ranges; calibration sees to it in the same sweep. */
+  readonly observes?: readonly Reduction<unknown>[];
   /** What it does to the channels of sites; targets choose their layout by it. */
   readonly traits?: readonly SiteTrait[];
   /** Whether it holds other passes: `each-block(...)`. */
@@ -85,6 +93,7 @@ export interface Pass {
   readonly gives: readonly string[];
   readonly breaks: readonly string[];
   readonly defaultFor: readonly string[];
+  readonly observes: readonly Reduction<unknown>[];
   readonly traits: readonly SiteTrait[];
   readonly holds: boolean;
   readonly run: (graph: Graph, ctx: PassContext, options: never) => void | Promise<void>;
@@ -97,6 +106,7 @@ export const definePass = <const S extends Options = Record<never, never>>(spec:
   gives: [],
   breaks: [],
   defaultFor: [],
+  observes: [],
   traits: [],
   holds: false,
   ...spec,

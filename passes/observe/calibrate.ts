@@ -1,15 +1,17 @@
-import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
+import type { Attribute, Attributes } from '../../ir/attributes.ts';
+import { diagnostic, fail } from '../../ir/diagnostics.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
-import { Observer } from '../../ir/ops/qc.ts';
-import { viewAs } from '../../ir/ops/view.ts';
+import type { Observer } from '../../ir/ops/qc.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
-import { setStatistics } from '../../ir/site.ts';
-import { binOf, merge, ofSample, type Histogram, type Statistics } from '../../ir/statistics.ts';
+import { setObserved } from '../../ir/site.ts';
 import { sizeOf } from '../../ir/types.ts';
-import type { Feeds, HostTensor } from '../infra/executor.ts';
-import { definePass, sampleAt, type PassContext } from '../infra/pass.ts';
 import { sweep } from '../blocks/sweep.ts';
-import { addReductions, addShapes, reductions, type Seen } from './reductions.ts';
+import type { Feeds } from '../infra/executor.ts';
+import { definePass, sampleAt, type PassContext } from '../infra/pass.ts';
+import type { Part, Reduction } from '../infra/reduction.ts';
+import { reductions } from './reductions/index.ts';
+import { addReductions, addShapes, observersOf, type Reduced, type Seen } from './rows.ts';
+import { countAttributes } from './statistics.ts';
 
 /** Runs the model over the calibration samples, or takes saved statistics, and fills every observer. */
 export const calibrate = definePass({
@@ -18,8 +20,10 @@ export const calibrate = definePass({
   contract: 'exact',
   needs: ['observed'],
   gives: ['calibrated'],
+  // What saved statistics have, so that they serve whatever a later compile does with ranges.
+  observes: [reductions.range, reductions.average, reductions.tokenRange],
   async run(graph, ctx) {
-    const observers = [...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []);
+    const observers = observersOf(graph);
     if (observers.length === 0) return;
     const statistics = ctx.services.statistics ?? (await collect(graph, ctx));
     for (const observer of observers) {
@@ -28,88 +32,110 @@ export const calibrate = definePass({
         ctx.report(diagnostic('QC3201', `calibration saw nothing at %${observer.y.name}`, observer.node.loc));
         continue;
       }
-      checkChannels(observer, seen);
-      setStatistics(graph, observer, seen);
+      checkSeen(observer, seen, ctx.observes);
+      setObserved(graph, observer, Object.fromEntries(seen));
       ctx.count('observers');
     }
   },
 });
 
-/** Statistics of every observer by its key, from one sweep over the samples. */
-export async function collect(graph: Graph, ctx: PassContext, least?: number): Promise<ReadonlyMap<string, Statistics>> {
+/** What an observer is to remember, as its attributes. */
+export type Observed = ReadonlyMap<string, Attribute>;
+
+/** What the reductions that the passes of the run read saw at every observer, by its key, from one sweep over the samples. */
+export async function collect(graph: Graph, ctx: PassContext, least?: number): Promise<ReadonlyMap<string, Observed>> {
   const samples = ctx.services.samples;
   if (!samples || samples.length === 0) return fail('QC2101', 'activation ranges are needed, and there is no calibration data');
   inferTypes(graph);
   const mask = graph.inputs.find((v) => v.name === ctx.services.mask) ?? null;
   const seen = await look(graph, await sampleAt(samples, 0), ctx, least);
-  const statistics = new Map<string, Statistics>();
-  const places = new Map([...graph.nodes].flatMap((n) => viewAs(Observer, n) ?? []).map((o) => [o.key, o.node.loc] as const));
+  const done = new Map<string, Observed>();
+  let [read, merging]: [(outputs: Feeds) => readonly Reduced[], Map<string, Merged>] = [() => [], new Map()];
   await sweep(graph, samples, ctx, {
     least,
-    augment: (slice, twin) => addReductions(slice, seen, mask && maskIn(slice, mask, twin)),
-    onSample(_, outputs) {
-      for (const name of Object.keys(outputs)) {
-        if (!name.endsWith(reductions.min) || name.endsWith(reductions.tokenMin)) continue;
-        const key = name.slice(0, -reductions.min.length);
-        const now = statisticsOfSample(key, outputs, places.get(key));
+    augment(slice, copies) {
+      read = addReductions(slice, ctx.observes, seen, mask && maskIn(slice, mask, copies));
+      merging = new Map();
+    },
+    onSample(s, outputs) {
+      for (const reduced of read(outputs)) {
+        const { key } = reduced.observer;
         // A sample of padding alone has no extremes.
-        if (now.tokens === 0) continue;
-        const before = statistics.get(key);
-        statistics.set(key, before ? merge(before, now) : now);
+        const merged = reduced.tokens === 0 ? merging.get(key) : merge(merging.get(key), reduced, ctx.observes);
+        if (!merged) continue;
+        merging.set(key, merged);
+        if (s === samples.length - 1) done.set(key, written(merged, ctx));
       }
     },
   });
-  return statistics;
+  return done;
 }
 
 /** One sample through the graph for the shapes at the observers, which tell where the attention mask fits. */
 async function look(graph: Graph, sample: Feeds, ctx: PassContext, least: number | undefined): Promise<ReadonlyMap<string, Seen>> {
   const seen = new Map<string, Seen>();
   const masked = sizeOf(sample[ctx.services.mask ?? '']?.shape ?? [0]);
+  let read: ReturnType<typeof addShapes> = () => new Map();
   await sweep(graph, [sample], ctx, {
     least,
-    augment: addShapes,
+    augment(slice) {
+      read = addShapes(slice);
+    },
     onSample(_, values) {
-      for (const [name, shape] of Object.entries(values)) {
-        if (!name.endsWith(reductions.shape)) continue;
-        const dims = Array.from(shape.data as BigInt64Array, Number);
-        seen.set(name.slice(0, -reductions.shape.length), { channels: dims.at(-1)!, masked: sizeOf(dims.slice(0, -1)) === masked });
-      }
+      for (const [key, shape] of read(values)) seen.set(key, { channels: shape.at(-1)!, masked: sizeOf(shape.slice(0, -1)) === masked });
     },
   });
   return seen;
 }
 
 /** The mask as an input of the slice, added if nothing in the slice reads it. */
-function maskIn(slice: Graph, mask: Value, twin: ReadonlyMap<Value, Value>): Value {
-  return twin.get(mask) ?? slice.inputs.find((v) => v.name === mask.name) ?? slice.addInput(mask.name, mask.type);
+function maskIn(slice: Graph, mask: Value, copies: ReadonlyMap<Value, Value>): Value {
+  return copies.get(mask) ?? slice.inputs.find((v) => v.name === mask.name) ?? slice.addInput(mask.name, mask.type);
 }
 
-function statisticsOfSample(key: string, outputs: Feeds, at?: Location): Statistics {
-  const get = (suffix: string): Float32Array => {
-    const t: HostTensor | undefined = outputs[`${key}${suffix}`];
-    return t?.data instanceof Float32Array ? t.data : fail('QC9001', `no reduction${suffix} at ${key}`);
+/** What was seen so far at one site, by reduction. */
+interface Merged {
+  readonly samples: number;
+  readonly tokens: number;
+  readonly values: ReadonlyMap<Reduction<unknown>, unknown>;
+}
+
+/** What was seen before, and one sample more, which has a token at least. */
+function merge(before: Merged | undefined, reduced: Reduced, wanted: readonly Reduction<unknown>[]): Merged {
+  const { observer, tokens } = reduced;
+  if (!reduced.isFinite) fail('QC2107', `an activation at %${observer.key} is NaN or infinite on the calibration data`, observer.node.loc);
+  const joined = (r: Reduction<unknown>): unknown => {
+    const now: Part<unknown> = { samples: 1, tokens, value: r.ofSample(reduced.results(r), tokens) };
+    return before ? r.merge({ ...before, value: before.values.get(r) }, now) : now.value;
   };
-  if (!get(reductions.sum).every(Number.isFinite))
-    fail('QC2107', `an activation at %${key} is NaN or infinite on the calibration data`, at);
-  const tokenMin = get(reductions.tokenMin).filter((x) => x !== Infinity);
-  const tokenMax = get(reductions.tokenMax).filter((x) => x !== -Infinity);
-  const range = { min: Float32Array.from(get(reductions.min)), max: Float32Array.from(get(reductions.max)) };
-  return ofSample(range, tokenMin.length, { min: histogram(tokenMin), max: histogram(tokenMax) });
+  return {
+    samples: (before?.samples ?? 0) + 1,
+    tokens: (before?.tokens ?? 0) + tokens,
+    values: new Map(wanted.map((r) => [r, joined(r)] as const)),
+  };
 }
 
-function histogram(values: Float32Array): Histogram {
-  const counts = new Map<number, number>();
-  for (const x of values) counts.set(binOf(x), (counts.get(binOf(x)) ?? 0) + 1);
-  return counts;
+/** Tensors of more bytes are kept in a file: the Gram matrix of 4096 channels has 64 MB. */
+const largest = 1 << 20;
+
+function written(merged: Merged, ctx: PassContext): Observed {
+  const attributes: Attributes = Object.assign(countAttributes(merged), ...[...merged.values].map(([r, value]) => r.write(value)));
+  return new Map(
+    Object.entries(attributes).map(([name, a]) => {
+      const isLarge = a.kind === 'tensor' && a.value.bytes().byteLength > largest;
+      return [name, isLarge ? { ...a, value: ctx.services.store(a.value) } : a] as const;
+    }),
+  );
 }
 
-function checkChannels(observer: Observer, seen: Statistics): void {
+function checkSeen(observer: Observer, seen: Observed, wanted: readonly Reduction<unknown>[]): void {
+  const missing = wanted.find((r) => r.read(seen) === null);
+  if (missing)
+    fail('QC2108', `the statistics of %${observer.key} lack '${missing.name}', which a pass reads`, observer.node.loc, {
+      hint: 'calibrate with data again, with the same passes',
+    });
   const channels = observer.x.type?.shape?.at(-1);
-  if (typeof channels === 'number' && channels !== seen.range.min.length)
-    fail(
-      'QC2108',
-      `the statistics of %${observer.key} have ${seen.range.min.length} channels, the model has ${channels}`,
-      observer.node.loc,
-    );
+  const found = reductions.range.read(seen)!.min.length;
+  if (typeof channels === 'number' && channels !== found)
+    fail('QC2108', `the statistics of %${observer.key} have ${found} channels, the model has ${channels}`, observer.node.loc);
 }

@@ -2,7 +2,9 @@ import type { Layout } from '../../ir/layout.ts';
 import type { Site } from '../../ir/ops/qc.ts';
 import type { Grid } from '../../ir/quant.ts';
 import type { ActivationScheme } from '../../ir/scheme.ts';
-import type { ChannelRange, Statistics } from '../../ir/statistics.ts';
+import type { ChannelRange } from '../../ir/channel.ts';
+import { reductions } from '../observe/reductions/index.ts';
+import type { Statistics } from '../observe/statistics.ts';
 import { choice, flag, int } from '../infra/options.ts';
 
 /** The options of a `Layout`, the same for every pass that quantizes. */
@@ -50,9 +52,12 @@ export function usualRangeName(s: Statistics, activation: ActivationScheme, grou
 
 /** The range of every channel that `usualRangeName` names. */
 export function usualRange(s: Statistics, activation: ActivationScheme, groups: readonly number[]): ChannelRange {
-  const ranges = { average: () => s.ema, extremes: () => s.range, 'widened extremes': () => widened(s) };
+  const ranges = { average: () => averageOf(s), extremes: () => s.range, 'widened extremes': () => widened(s) };
   return ranges[usualRangeName(s, activation, groups)]();
 }
+
+/** The moving average of the extremes; the extremes of all samples where it is not known. */
+export const averageOf = (s: Statistics): ChannelRange => s.get(reductions.average) ?? s.range;
 
 /** How many times the calibration data a widened range is made for. */
 const unseen = 1000;
@@ -62,10 +67,12 @@ const unseen = 1000;
  * exp(-x / b), those of n samples lie b ln n beyond their average, and those of r n samples another b ln r. The channels of a site share b,
  * because one that was quiet in all samples does not tell how far it goes when it is not.
  */
-export function widened({ samples, range, ema }: Statistics): ChannelRange {
+export function widened(s: Statistics): ChannelRange {
+  const { samples, range } = s;
+  const average = averageOf(s);
   const factor = samples > 1 ? Math.log(unseen) / Math.log(samples) : 0;
-  const below = factor * meanDifference(ema.min, range.min);
-  const above = factor * meanDifference(range.max, ema.max);
+  const below = factor * meanDifference(average.min, range.min);
+  const above = factor * meanDifference(range.max, average.max);
   return { min: range.min.map((x) => x - below), max: range.max.map((x) => x + above) };
 }
 

@@ -1,6 +1,6 @@
 import { int } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
-import { translation } from '../../ir/channel.ts';
+import { translation, type ChannelRange } from '../../ir/channel.ts';
 import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import type { Layout } from '../../ir/layout.ts';
@@ -9,8 +9,7 @@ import { latest } from '../../ir/latest.ts';
 import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import type { ActivationScheme, Scheme, WeightScheme } from '../../ir/scheme.ts';
-import { changeBasis, channelsAt, observerOf, sites, statisticsAt } from '../../ir/site.ts';
-import { quantile, type ChannelRange, type Statistics } from '../../ir/statistics.ts';
+import { changeBasis, channelsAt, observerOf, sites } from '../../ir/site.ts';
 import { floats, lazy } from '../../ir/tensor.ts';
 import { fold } from '../channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
@@ -19,8 +18,21 @@ import { definePass, type PassContext } from '../infra/pass.ts';
 import { attentionFed, attentionsOf } from '../model/attentions.ts';
 import { isHead } from '../model/head.ts';
 import { linearsOf, type Linear } from '../model/linears.ts';
+import { quantile } from '../observe/histogram.ts';
+import { reductions } from '../observe/reductions/index.ts';
+import { statisticsAt, type Statistics } from '../observe/statistics.ts';
 import { schemeNamed } from './schemes.ts';
-import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock, usualRange, usualRangeName } from './layout.ts';
+import {
+  averageOf,
+  channelGroups,
+  clusterGrid,
+  groupRanges,
+  layoutOptions,
+  rowGroups,
+  runTimeBlock,
+  usualRange,
+  usualRangeName,
+} from './layout.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
@@ -52,6 +64,7 @@ export const quantize = definePass({
   },
   needs: ['sites', 'folded'],
   gives: ['quantized'],
+  observes: [reductions.range, reductions.average, reductions.tokenRange],
   run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme);
     if (settings.zeros === 'fit') fitZeroPoints(graph, scheme, settings, ctx);
@@ -179,9 +192,9 @@ function rangeFor(s: Statistics, site: Site, activation: ActivationScheme, setti
     case 'minmax':
       return s.range;
     case 'ema':
-      return s.ema;
+      return averageOf(s);
     case 'token':
-      return s.tokenExtremes ? clipped(s.range, quantile(s.tokenExtremes.min, 0.005), quantile(s.tokenExtremes.max, 0.995)) : s.range;
+      return clippedByTokens(s);
     case 'auto':
       return usualRange(s, activation, channelGroups(s.range.min.length, site, settings));
   }
@@ -192,6 +205,11 @@ function rangeText(s: Statistics, site: Site, activation: ActivationScheme, sett
   const auto = usualRangeName(s, activation, channelGroups(s.range.min.length, site, settings));
   const names = { minmax: 'extremes', ema: 'average', token: 'quantiles of token extremes', auto };
   return `the ${names[settings.range]} of ${s.samples} sample${s.samples === 1 ? '' : 's'}`;
+}
+
+function clippedByTokens(s: Statistics): ChannelRange {
+  const tokens = s.get(reductions.tokenRange);
+  return tokens ? clipped(s.range, quantile(tokens.min, 0.005), quantile(tokens.max, 0.995)) : s.range;
 }
 
 const clipped = ({ min, max }: ChannelRange, low: number, high: number): ChannelRange => ({

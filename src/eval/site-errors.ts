@@ -80,7 +80,7 @@ async function raise(graph: Graph): Promise<Graph> {
   const copy = cloneGraph(graph);
   upgradeOpset(copy);
   const refuse = (): never => fail('QC9001', 'raising runs nothing');
-  const services: Services = { executor: { load: refuse }, spool: refuse, samples: null, mask: null, statistics: null };
+  const services: Services = { executor: { load: refuse }, spool: refuse, store: refuse, samples: null, mask: null, statistics: null };
   await new PassManager(passes).plan('raise').run(copy, { services, contract: null });
   return copy;
 }

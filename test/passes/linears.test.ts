@@ -3,7 +3,7 @@ import { cloneGraph, parseGraph, sites, type Graph } from '../../ir/index.ts';
 import { Ledger, largestDifference, PassManager, passes, runOnce, type LedgerEntry } from '../../passes/index.ts';
 import { syntheticFeeds } from '../../src/model.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
-import { plainExecutor } from '../support/run.ts';
+import { plainExecutor, inMemory } from '../support/run.ts';
 
 const executor = plainExecutor();
 afterAll(() => executor.close());
@@ -77,7 +77,7 @@ const graphOf = (text: string): Graph =>
 
 async function marked(graph: Graph): Promise<{ readonly linears: readonly LedgerEntry[]; readonly codes: readonly string[] }> {
   const ledger = new Ledger();
-  const services = { executor, spool: fileSpool, samples: null, mask: null, statistics: null };
+  const services = { executor, spool: fileSpool, store: inMemory, samples: null, mask: null, statistics: null };
   const plan = new PassManager(passes).plan('raise,fold-constants,mark-sites,observe');
   const { diagnostics } = await plan.run(graph, { services, contract: null, ledger });
   return { linears: ledger.entries.filter((e) => e.kind === 'linear'), codes: diagnostics.map((d) => d.code) };

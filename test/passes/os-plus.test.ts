@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { codeRange, parseGraph, sites, statisticsAt, type Graph } from '../../ir/index.ts';
-import { runOnce, schemeNamed, type Feeds } from '../../passes/index.ts';
+import { codeRange, parseGraph, sites, type Graph } from '../../ir/index.ts';
+import { runOnce, schemeNamed, statisticsAt, type Feeds } from '../../passes/index.ts';
 import { candidateFeeds, type Candidate } from '../../passes/methods/os-plus/candidate.ts';
 import { centred, thresholds, widths } from '../../passes/methods/os-plus/thresholds.ts';
 import { lossGraph, names } from '../../passes/search/loss-graph.ts';

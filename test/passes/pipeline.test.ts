@@ -19,7 +19,7 @@ import {
   type PassCall,
 } from '../../passes/index.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
-import { errorOf } from '../support/run.ts';
+import { errorOf, inMemory } from '../support/run.ts';
 
 const manager = new PassManager(passes);
 
@@ -130,6 +130,7 @@ describe('options', () => {
       const services = {
         executor: { load: () => Promise.reject(new Error('none')) },
         spool: fileSpool,
+        store: inMemory,
         samples: null,
         mask: null,
         statistics: null,

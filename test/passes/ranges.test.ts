@@ -1,15 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { merge, ofSample, type ChannelRange, type Statistics } from '../../ir/index.ts';
-import { schemeNamed } from '../../passes/index.ts';
-import { usualRange, usualRangeName, widened } from '../../passes/quantize/layout.ts';
+import type { ChannelRange } from '../../ir/index.ts';
+import { reductions, schemeNamed, type Statistics } from '../../passes/index.ts';
+import { averageOf, usualRange, usualRangeName, widened } from '../../passes/quantize/layout.ts';
 import { numbers } from '../support/run.ts';
+import { statisticsFrom } from '../support/statistics.ts';
 
 const range = fc
   .array(fc.tuple(fc.integer({ min: -50, max: 0 }), fc.integer({ min: 0, max: 50 })), { minLength: 3, maxLength: 3 })
   .map((c): ChannelRange => ({ min: Float32Array.from(c, ([lo]) => lo), max: Float32Array.from(c, ([, hi]) => hi) }));
 const statisticsOf = (samples: readonly ChannelRange[], tokens = 64): Statistics =>
-  samples.map((r) => ofSample(r, tokens, null)).reduce(merge);
+  statisticsFrom(
+    tokens,
+    [reductions.range, reductions.average].map((r) => [r, samples] as const),
+  );
 
 /** Samples whose maxima have the tail exp(-x / b) in every channel, and whose minima are always 0. */
 const heavyTailed = (samples: number, channels: number, seed: number, b: number): readonly ChannelRange[] => {
@@ -67,7 +71,7 @@ describe('the usual range', () => {
     ['extremes', 'clusters of 4 bits after few samples', w4a4!, [4, 4], statisticsOf(heavyTailed(8, 8, 4, 1))],
   ] as const)('is the %s of %s', (name, _, activation, groups, statistics) => {
     expect(usualRangeName(statistics, activation, groups)).toBe(name);
-    const ranges = { average: statistics.ema, extremes: statistics.range, 'widened extremes': widened(statistics) };
+    const ranges = { average: averageOf(statistics), extremes: statistics.range, 'widened extremes': widened(statistics) };
     expect(usualRange(statistics, activation, groups)).toEqual(ranges[name]);
   });
 });

@@ -5,14 +5,14 @@ import { parseGraph, type Graph } from '../../ir/index.ts';
 import { Ledger, PassManager, passes, refusalText } from '../../passes/index.ts';
 import { inspect } from '../../src/inspect.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
-import { fixturePath, plainExecutor, type FixtureName } from '../support/run.ts';
+import { fixturePath, plainExecutor, type FixtureName, inMemory } from '../support/run.ts';
 
 const executor = plainExecutor();
 afterAll(() => executor.close());
 
 async function ledgerOf(graph: Graph, pipeline: string): Promise<Ledger> {
   const ledger = new Ledger();
-  const services = { executor, spool: fileSpool, samples: null, mask: null, statistics: null };
+  const services = { executor, spool: fileSpool, store: inMemory, samples: null, mask: null, statistics: null };
   await new PassManager(passes).plan(pipeline, ['raised', 'folded']).run(graph, { services, contract: null, ledger });
   return ledger;
 }

@@ -8,6 +8,7 @@ import {
   PassManager,
   passes,
   ContractCheck,
+  reductions,
   Ledger,
   type Executor,
   type Feeds,
@@ -16,6 +17,7 @@ import {
   type PassContext,
   type RunReport,
   type Samples,
+  type Services,
   type SweepContext,
 } from '../../passes/index.ts';
 import { openModel } from '../../src/model.ts';
@@ -31,13 +33,25 @@ export interface RunOptions {
   readonly contract?: ContractCheck | null;
   readonly more?: readonly Pass[];
   readonly afterPass?: (name: string, graph: Graph) => void;
+  readonly store?: Services['store'];
+  readonly statistics?: Services['statistics'];
 }
+
+/** Keeps tensors where they are. */
+export const inMemory: Services['store'] = (tensor) => tensor;
 
 /** Runs a pipeline over `graph`. */
 export function runPipeline(executor: Executor, graph: Graph, pipeline: string, options: RunOptions = {}): Promise<RunReport> {
   const manager = new PassManager([...passes, ...(options.more ?? [])]);
   return manager.plan(pipeline, options.facts ?? []).run(graph, {
-    services: { executor, spool: fileSpool, samples: options.samples ?? null, mask: 'attention_mask', statistics: null },
+    services: {
+      executor,
+      spool: fileSpool,
+      store: options.store ?? inMemory,
+      samples: options.samples ?? null,
+      mask: 'attention_mask',
+      statistics: options.statistics ?? null,
+    },
     contract: options.contract ?? null,
     afterPass: ({ name }, after) => options.afterPass?.(name, after),
   });
@@ -53,10 +67,11 @@ export const sweepContext = (executor: Executor): SweepContext => ({
 /** What a pass gets that is run by itself. */
 export const passContext = (executor: Executor, samples: Samples, mask: string | null = null): PassContext => ({
   ...sweepContext(executor),
-  services: { executor, spool: fileSpool, samples, mask, statistics: null },
+  services: { executor, spool: fileSpool, store: inMemory, samples, mask, statistics: null },
   ledger: new Ledger(),
   report: () => {},
   count: () => {},
+  observes: [reductions.range, reductions.average, reductions.tokenRange],
   inner: null,
 });
 

@@ -6,7 +6,7 @@ import { effectivePipeline } from '../../src/pipeline.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
 import { subject } from '../passes/zoo.ts';
-import { elements, f32, numbers, opsOf, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
+import { elements, f32, numbers, opsOf, plainExecutor, randomFeed, runPipeline, inMemory } from '../support/run.ts';
 import { linear, scales, zeros, type LinearSpec, type Quantizer } from './linear.ts';
 
 // Without the library of kernels built, both run on function bodies.
@@ -298,7 +298,7 @@ test('alignment is entered in the ledger with the channels that it moved, and no
     const manager = new PassManager(passes);
     const plan = manager.plan(`raise,mark-sites{scheme=w8a8},observe,calibrate,rptq{r1=4 r4=4 align=${align}}`);
     await plan.run(open(), {
-      services: { executor: paths.bodies, spool: fileSpool, samples, mask: null, statistics: null },
+      services: { executor: paths.bodies, spool: fileSpool, store: inMemory, samples, mask: null, statistics: null },
       contract: null,
       ledger,
     });

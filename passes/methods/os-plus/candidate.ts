@@ -1,6 +1,6 @@
 import { groupIndex, parametersFor, type QuantParameters } from '../../../ir/quant.ts';
 import type { ActivationScheme } from '../../../ir/scheme.ts';
-import type { ChannelRange } from '../../../ir/statistics.ts';
+import type { ChannelRange } from '../../../ir/channel.ts';
 import type { Feeds, HostTensor } from '../../infra/executor.ts';
 import { groupRanges } from '../../quantize/layout.ts';
 import { names } from '../../search/loss-graph.ts';

@@ -3,10 +3,12 @@ import { diagnostic, fail } from '../../../ir/diagnostics.ts';
 import type { Graph } from '../../../ir/graph.ts';
 import type { Site } from '../../../ir/ops/qc.ts';
 import { inferTypes } from '../../../ir/shapes/infer.ts';
-import { changeBasis, sites, statisticsAt } from '../../../ir/site.ts';
+import { changeBasis, sites } from '../../../ir/site.ts';
 import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
 import { choice, flag, float, int, text } from '../../infra/options.ts';
 import { definePass, type PassContext } from '../../infra/pass.ts';
+import { reductions } from '../../observe/reductions/index.ts';
+import { statisticsAt } from '../../observe/statistics.ts';
 import { layoutOptions } from '../../quantize/layout.ts';
 import { capture } from '../../search/capture.ts';
 import { lossRegion } from '../../search/loss-region.ts';
@@ -36,6 +38,7 @@ export const osPlus = definePass({
   },
   needs: ['calibrated', 'folded'],
   breaks: ['folded'],
+  observes: [reductions.range, reductions.average],
   traits: ['equalized'],
   async run(graph, ctx, settings) {
     inferTypes(graph);

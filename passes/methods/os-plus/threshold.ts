@@ -3,9 +3,9 @@ import type { Graph } from '../../../ir/graph.ts';
 import type { Layout } from '../../../ir/layout.ts';
 import type { Site } from '../../../ir/ops/qc.ts';
 import type { Scheme } from '../../../ir/scheme.ts';
-import { moved } from '../../../ir/statistics.ts';
 import { pick, type Feeds } from '../../infra/executor.ts';
 import type { PassContext } from '../../infra/pass.ts';
+import { movedStatistics } from '../../observe/statistics.ts';
 import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange } from '../../quantize/layout.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
 import type { Captured } from '../../search/capture.ts';
@@ -46,7 +46,7 @@ export async function bestThreshold(
   const asked = scheme.activations[t.site.role];
   const candidate = (threshold: number) => {
     const width = widths(at.half, threshold);
-    const then = moved(t.statistics, standardize(at.centre, width));
+    const then = movedStatistics(t.statistics, standardize(at.centre, width));
     return { threshold, width, range: asked ? usualRange(then, asked, clusters) : then.range };
   };
   const feedsFor = (some: readonly number[]): Feeds => candidateFeeds(some.map(candidate), activation, clusters);

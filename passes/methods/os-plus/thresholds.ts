@@ -1,4 +1,4 @@
-import type { ChannelRange } from '../../../ir/statistics.ts';
+import type { ChannelRange } from '../../../ir/channel.ts';
 
 /** Where the channels of a site lie: centre and largest distance from it. */
 export interface Centred {

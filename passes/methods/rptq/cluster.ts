@@ -1,6 +1,6 @@
 import { kmeans } from 'ml-kmeans';
 import type { Freedom } from '../../../ir/freedom.ts';
-import type { ChannelRange } from '../../../ir/statistics.ts';
+import type { ChannelRange } from '../../../ir/channel.ts';
 import { random } from '../../../ir/text/numbers.ts';
 import { seeds } from './seeding.ts';
 

@@ -1,16 +1,17 @@
-import { permutation } from '../../../ir/channel.ts';
+import { permutation, type ChannelRange } from '../../../ir/channel.ts';
 import { diagnostic } from '../../../ir/diagnostics.ts';
 import { headed, pinned, type Freedom } from '../../../ir/freedom.ts';
 import type { Graph, Node, Use } from '../../../ir/graph.ts';
 import type { Site } from '../../../ir/ops/qc.ts';
-import { changeBasis, setGroups, sites, statisticsAt } from '../../../ir/site.ts';
-import type { ChannelRange } from '../../../ir/statistics.ts';
+import { changeBasis, setGroups, sites } from '../../../ir/site.ts';
 import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
 import { nameOf, type Candidate } from '../../infra/ledger.ts';
 import { int, text } from '../../infra/options.ts';
 import { definePass, type PassContext } from '../../infra/pass.ts';
 import { attentionFed, attentionResult, headsOf } from '../../model/attentions.ts';
 import { weightOf } from '../../model/linears.ts';
+import { reductions } from '../../observe/reductions/index.ts';
+import { statisticsAt } from '../../observe/statistics.ts';
 import { clusterWithin, rangeFeatures } from './cluster.ts';
 
 interface Settings {
@@ -44,6 +45,7 @@ export const rptq = definePass({
   },
   needs: ['calibrated', 'folded'],
   breaks: ['folded'],
+  observes: [reductions.range],
   traits: ['clustered'],
   run(graph, ctx, settings) {
     if (settings.unordered !== '') return leaveAll(graph, settings.unordered, ctx);

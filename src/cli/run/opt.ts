@@ -8,6 +8,7 @@ import { openModel, syntheticFeeds } from '../../model.ts';
 import { loadPlugins } from '../../plugins.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import { fileSpool } from '../../runtime/spool.ts';
+import { tensorStore } from '../../runtime/tensor-store.ts';
 import { firstRun, maskOf, samplesFor } from '../../samples.ts';
 import { readStatistics } from '../../statistics-file.ts';
 import type { Io } from '../command.ts';
@@ -54,12 +55,14 @@ async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal
     plan.calls.map((call) => call.name),
     terminal,
   );
+  // Open until the process ends, because the graph that is written may hold what is in it.
+  const { store } = tensorStore();
   const ctx = { services: { executor, spool: fileSpool }, signal, progress: () => {} };
   try {
     const contract = flags.verify ? await firstRun(() => ContractCheck.start(ctx, graph, samples?.[0] ?? syntheticFeeds(graph))) : null;
     const runPasses = (): Promise<RunReport> =>
       plan.run(graph, {
-        services: { executor, spool: fileSpool, samples, mask: maskOf(graph, data), statistics },
+        services: { executor, spool: fileSpool, store, samples, mask: maskOf(graph, data), statistics },
         contract,
         signal,
         beforePass: (_, index) => progress.begin(index),

@@ -20,19 +20,23 @@ export async function passesCommand(name: string | undefined, plugins: readonly 
 }
 
 /** A pass as JSON. */
-export const passDocument = ({ name, summary, contract, needs, gives, breaks, options }: Pass) => ({
+export const passDocument = ({ name, summary, contract, needs, gives, breaks, observes, options }: Pass) => ({
   name,
   summary,
   contract,
   needs,
   gives,
   breaks,
+  observes: observes.map((r) => r.name),
   options: Object.entries(options).map(([key, o]) => ({ name: key, kind: o.kind, default: o.fallback, description: o.describe })),
 });
 
 /** A pass with its options. */
 export function passText(pass: Pass, colors: Colors): string {
-  const facts = (['needs', 'gives', 'breaks'] as const).flatMap((key) => (pass[key].length > 0 ? `${key} ${pass[key].join(', ')}` : []));
+  const { needs, gives, breaks } = pass;
+  const facts = Object.entries({ needs, gives, breaks, observes: pass.observes.map((r) => r.name) }).flatMap(([key, names]) =>
+    names.length > 0 ? `${key} ${names.join(', ')}` : [],
+  );
   const rows = Object.entries(pass.options).map(([name, o]) => [name, o.kind, fallbackText(o.fallback), o.describe]);
   const head = `${colors.bold(pass.name)}: ${pass.summary}\n${[pass.contract, ...facts].join('; ')}`;
   return rows.length === 0 ? `${head}\nno options` : `${head}\n${table(['option', 'kind', 'default', 'what it is'], rows, colors)}`;
