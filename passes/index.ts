@@ -24,7 +24,7 @@ export { blocks, type Block } from './blocks/blocks.ts';
 export { compare, type Comparison } from './blocks/compare.ts';
 export { ContractCheck, exactTolerance } from './blocks/contract.ts';
 export { referenceOf, type Reference } from './blocks/reference.ts';
-export { sweep, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
+export { giveOut, runToLast, sweep, type SampleProgram, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
 export { freedomAbove, freedomAt, freedomBelow } from './channels/freedom-at.ts';
 export { largestDifference } from './infra/difference.ts';
 export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type Spool } from './infra/executor.ts';

@@ -46,6 +46,52 @@ export async function sweep(graph: Graph, samples: Samples, ctx: SweepContext, s
   }
 }
 
+/** A graph whose outputs come sample by sample. */
+export interface SampleProgram {
+  run(sample: number): Promise<Feeds>;
+  close(): Promise<void>;
+}
+
+/**
+ * Runs all blocks of a graph but the last over samples, and loads the last, so that outputs which are large (logits) are kept nowhere. A
+ * graph of one block runs as it is.
+ */
+export async function runToLast(graph: Graph, samples: Samples, ctx: SweepContext, least?: number): Promise<SampleProgram> {
+  const parts = blocks(graph, least);
+  const last = parts.at(-1);
+  const outputs = graph.outputs.map((v) => v.name);
+  const spool = ctx.services.spool();
+  try {
+    for (let s = 0; s < samples.length; s++) await spool.put(String(s), await sampleAt(samples, s));
+    const later = laterInputs(parts);
+    const [total, quiet] = [(parts.length - 1) * samples.length, { augment: () => {}, onSample: () => {} }];
+    for (const [k, part] of parts.slice(0, -1).entries())
+      await runBlock(part, new Set([...later[k]!, ...outputs]), samples.length, ctx, quiet, { spool, done: k * samples.length, total });
+    const end = last ? loose(last, graph, await spool.get('0')) : graph;
+    const program = await ctx.services.executor.load(end);
+    const reads = end.inputs.map((v) => v.name);
+    return {
+      async run(sample) {
+        const alive = await spool.get(String(sample));
+        return pick({ ...alive, ...(await program.run(pick(alive, reads))) }, outputs);
+      },
+      async close() {
+        await program.close();
+        await spool.close();
+      },
+    };
+  } catch (error) {
+    await spool.close();
+    throw error;
+  }
+}
+
+/** The last block as a graph of its own, with those of the whole graph's outputs that it makes or that are constants. */
+function loose(last: Slice, graph: Graph, first: Feeds): Graph {
+  const made = graph.outputs.filter((v) => v.constant || last.outputs.includes(v));
+  return extract(graph.name, last, made, typeIn(first)).graph;
+}
+
 interface Place {
   readonly spool: Spool;
   readonly done: number;

@@ -1,9 +1,10 @@
 import { fail, type Graph } from '../../ir/index.ts';
-import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
+import { runToLast, type Feeds, type HostTensor, type SampleProgram, type SweepContext } from '../../passes/index.ts';
 import { modelInputs, type ModelInput } from '../data/inputs.ts';
 import { checkFeedable, inputsOf, lookInto, vocabularyOf } from '../model.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
-import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
+import { OrtExecutor } from '../runtime/ort-executor.ts';
+import { fileSpool } from '../runtime/spool.ts';
 import { firstRun, samplesFor, type DataOptions } from '../samples.ts';
 import { Divergence } from './divergence.ts';
 import { nextTokenLoss, predictedIn } from './perplexity.ts';
@@ -60,7 +61,15 @@ export interface OutputError {
 /** Windows on which the values inside the models are compared. */
 const siteWindows = 4;
 
-/** Measures a model, and how far it is from another one. Windows run one by one, and of their results only sums are kept. */
+/** Bytes of constants that are loaded at once, if not more are between two places where the model can be cut. */
+const blockBytes = 256 * 2 ** 20;
+
+/** Windows whose activations between two blocks are on disk at a time. */
+const batch = 128;
+
+/**
+ * Measures a model, and how far it is from another one. Large models run block by block; of what windows give only sums are kept.
+ */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const graph = lookInto(options.model);
   const float = options.against === undefined ? null : lookInto(options.against);
@@ -68,23 +77,19 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   checkFeedable(graph);
   const executor = executorFor(options);
   try {
-    const model = await executor.openFile(options.model);
     const { tokens } = modelInputs(inputsOf(graph), options.data);
-    const logits = tokens && logitsName(model, vocabularyOf(graph, tokens) ?? (float && vocabularyOf(float, tokens)));
-    if (logits === null && !float) noLogits(model, tokens);
     const windows = await samplesFor(graph, options.data);
-    const reference = options.against === undefined ? null : await executor.openFile(options.against);
-    const seen = new Seen(tokens, logits);
-    for (const [i, feeds] of windows.entries()) {
-      options.signal?.throwIfAborted();
-      const outputs = i === 0 ? await firstRun(() => model.run(feeds)) : await model.run(feeds);
-      seen.take(feeds, outputs, reference && (await reference.run(feeds)));
-      options.onProgress?.(i + 1, windows.length, 'windows');
-    }
-    await closeAll([model, reference]);
-    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, tokens, executor }));
-    const against = sites && reference ? { against: { ...seen.comparison(), kernels: reference.kernels, sites } } : {};
-    return { ...seen.own(), windows: windows.length, kernels: model.kernels, ...against };
+    const ctx = sweepContext(executor, options);
+    const vocabulary = tokens && (vocabularyOf(graph, tokens) ?? (float && vocabularyOf(float, tokens)));
+    const seen = new Seen(tokens, (outputs) => tokens && logitsName(outputs, vocabulary));
+    // The first window by itself, so that a model that cannot be measured is refused at once.
+    for (let start = 0, end = 1; start < windows.length; [start, end] = [end, end + batch])
+      await compareOn(windows.slice(start, end), graph, float, seen, ctx, (done) =>
+        options.onProgress?.(start + done, windows.length, 'windows'),
+      );
+    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, tokens, ctx, least: blockBytes }));
+    const against = sites && float ? { against: { ...seen.comparison(), kernels: executor.kernelsOf(float), sites } } : {};
+    return { ...seen.own(), windows: windows.length, kernels: executor.kernelsOf(graph), ...against };
   } finally {
     await executor.close();
   }
@@ -93,8 +98,39 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
 const executorFor = ({ threads, kernels }: EvaluateOptions): OrtExecutor =>
   new OrtExecutor({ ...(threads === undefined ? {} : { threads }), ...(kernels === undefined ? {} : { kernels }) });
 
-async function closeAll(programs: readonly (Program | null)[]): Promise<void> {
-  for (const program of programs) await program?.close();
+const sweepContext = (executor: OrtExecutor, { signal }: EvaluateOptions): SweepContext => ({
+  services: { executor, spool: fileSpool },
+  signal: signal ?? new AbortController().signal,
+  progress: () => {},
+});
+
+/** Has `seen` take what both models give on some windows. */
+async function compareOn(
+  windows: readonly Feeds[],
+  graph: Graph,
+  float: Graph | null,
+  seen: Seen,
+  ctx: SweepContext,
+  onWindow: (done: number) => void,
+): Promise<void> {
+  const open: SampleProgram[] = [];
+  const started = async (one: Graph): Promise<SampleProgram> => {
+    const program = await runToLast(one, windows, ctx, blockBytes);
+    open.push(program);
+    return program;
+  };
+  try {
+    const model = await firstRun(() => started(graph));
+    const reference = float && (await started(float));
+    for (const [i, feeds] of windows.entries()) {
+      ctx.signal.throwIfAborted();
+      const outputs = i === 0 ? await firstRun(() => model.run(i)) : await model.run(i);
+      seen.take(feeds, outputs, reference && (await reference.run(i)));
+      onWindow(i + 1);
+    }
+  } finally {
+    for (const program of open) await program.close();
+  }
 }
 
 function checkInputs(graph: Graph, float: Graph): void {
@@ -107,42 +143,45 @@ function checkInputs(graph: Graph, float: Graph): void {
   if (a !== b) fail('QC2103', 'the two models have different inputs', undefined, { notes: [`the model: ${a}`, `the float model: ${b}`] });
 }
 
-function noLogits(model: OrtProgram, tokens: ModelInput | null): never {
+function noLogits(inputs: Feeds, outputs: Feeds, tokens: ModelInput | null): never {
   return fail(
     'QC2103',
     'perplexity needs an input for tokens and logits [batch, seq, vocabulary], which this model does not have',
     undefined,
     {
-      notes: [`inputs: ${model.inputs.map((p) => p.name).join(', ')}; outputs: ${model.outputs.map((p) => p.name).join(', ')}`],
+      notes: [`inputs: ${Object.keys(inputs).join(', ')}; outputs: ${Object.keys(outputs).join(', ')}`],
       hint: `${tokens ? '' : 'name the input that takes tokens with --input, or '}compare it with its float original: --against FLOAT.onnx`,
     },
   );
 }
 
 /** The output that holds logits: the one of that name, or one with an element for each word of the vocabulary. */
-function logitsName({ outputs }: OrtProgram, vocabulary: number | null): string | null {
-  const candidates = outputs.filter((p) => (p.dtype === 'f32' || p.dtype === 'f16') && (p.shape === null || p.shape.length === 3));
-  const named = candidates.find((p) => p.name === 'logits');
-  const fitting = vocabulary === null ? undefined : candidates.find((p) => p.shape?.at(-1) === vocabulary);
-  return (named ?? fitting)?.name ?? null;
+function logitsName(outputs: Feeds, vocabulary: number | null): string | null {
+  const candidates = Object.entries(outputs).filter(([, t]) => numbersIn(t) !== null && t.shape.length === 3);
+  const named = candidates.find(([name]) => name === 'logits');
+  const fitting = vocabulary === null ? undefined : candidates.find(([, t]) => t.shape.at(-1) === vocabulary);
+  return (named ?? fitting)?.[0] ?? null;
 }
 
 /** The sums over windows. */
 class Seen {
   readonly #input: ModelInput | null;
-  readonly #logits: string | null;
+  readonly #find: (outputs: Feeds) => string | null;
+  #logits: string | null = null;
   readonly #divergence = new Divergence();
   readonly #outputs = new Map<string, Noise>();
   #windows = 0;
   #tokens = 0;
   #loss = 0;
   #floatLoss = 0;
-  constructor(input: ModelInput | null, logits: string | null) {
+  /** `find` gives the name of the logits among outputs; null where there are none. */
+  constructor(input: ModelInput | null, find: (outputs: Feeds) => string | null) {
     this.#input = input;
-    this.#logits = logits;
+    this.#find = find;
   }
   take(feeds: Feeds, model: Feeds, float: Feeds | null): void {
-    this.#windows++;
+    if (this.#windows++ === 0) this.#logits = this.#find(model);
+    if (this.#logits === null && !float) noLogits(feeds, model, this.#input);
     if (this.#input === null || this.#logits === null) return this.#takeOutputs(model, float ?? {});
     const ids = feeds[this.#input.name]!;
     const count = predictedIn(ids);

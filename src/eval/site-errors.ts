@@ -12,7 +12,19 @@ import {
   traitsOf,
   type Value,
 } from '../../ir/index.ts';
-import { isAttention, isNorm, linearsOf, PassManager, passes, type Executor, type Feeds, type Services } from '../../passes/index.ts';
+import {
+  giveOut,
+  isAttention,
+  isNorm,
+  linearsOf,
+  PassManager,
+  passes,
+  sweep,
+  type Feeds,
+  type HostTensor,
+  type Services,
+  type SweepContext,
+} from '../../passes/index.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { ModelInput } from '../data/inputs.ts';
 import { Noise } from './noise.ts';
@@ -28,8 +40,9 @@ export interface SiteError {
 export interface SiteSettings {
   /** The input that takes tokens. */
   readonly tokens: ModelInput | null;
-  readonly executor: Executor;
-  readonly signal?: AbortSignal | undefined;
+  readonly ctx: SweepContext;
+  /** Bytes of constants that a block has at least. */
+  readonly least: number;
   readonly onProgress?: ((done: number, total: number, what: string) => void) | undefined;
 }
 
@@ -38,7 +51,7 @@ const budget = 256 * 2 ** 20;
 
 /**
  * Compares the results of linears and norms that have the same name and the same basis in both models, on a few windows. As
- * many values as fit into the budget become outputs of copies of the models at a time.
+ * many values as fit into the budget become outputs of copies of the models at a time, which run block by block.
  */
 export async function siteErrors(
   float: Graph,
@@ -59,20 +72,42 @@ export async function siteErrors(
 }
 
 async function compareChunk(float: Graph, model: Graph, windows: readonly Feeds[], settings: SiteSettings): Promise<readonly SiteError[]> {
-  const [a, b] = [await settings.executor.load(float), await settings.executor.load(model)];
   const found = new Map(float.outputs.map((v) => [v.name, new Noise()]));
-  for (const feeds of windows) {
-    settings.signal?.throwIfAborted();
-    const [wanted, given] = [await a.run(feeds), await b.run(feeds)];
-    for (const [name, noise] of found) {
-      const [x, y] = [numbersIn(wanted[name]), numbersIn(given[name])];
-      if (x && y && x.length === y.length) noise.add(x, y);
+  const spool = settings.ctx.services.spool();
+  try {
+    await eachOutput(float, windows, settings, async (name, s, value) => spool.put(`${name} ${s}`, { value }));
+    await eachOutput(model, windows, settings, async (name, s, value) => {
+      const [x, y] = [numbersIn((await spool.get(`${name} ${s}`))['value']), numbersIn(value)];
+      if (x && y && x.length === y.length) found.get(name)?.add(x, y);
       else found.delete(name);
-    }
+    });
+  } finally {
+    await spool.close();
   }
-  await a.close();
-  await b.close();
   return [...found].map(([name, noise]) => ({ name, sqnr: noise.sqnr }));
+}
+
+/** Runs a graph block by block and hands on each of its outputs, once for each window. */
+async function eachOutput(
+  graph: Graph,
+  windows: readonly Feeds[],
+  { ctx, least }: SiteSettings,
+  take: (name: string, window: number, value: HostTensor) => Promise<void>,
+): Promise<void> {
+  const taken = new Set<string>();
+  await sweep(graph, windows, ctx, {
+    least,
+    augment: (block, copies) => giveOut(block, copies, graph.outputs),
+    async onSample(s, values) {
+      for (const { name } of graph.outputs) {
+        const value = values[name];
+        // A value that later blocks read is among the values there again.
+        if (!value || taken.has(`${name} ${s}`)) continue;
+        taken.add(`${name} ${s}`);
+        await take(name, s, value);
+      }
+    },
+  });
 }
 
 /** The float model in the words of the IR, which computes the same: compiled models have the names that it has. */

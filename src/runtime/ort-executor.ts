@@ -71,6 +71,11 @@ export class OrtExecutor implements Executor {
     }
   }
 
+  /** How the operators of a graph that the library of kernels has are computed here; null for a graph without any. */
+  kernelsOf(graph: Graph): KernelUse | null {
+    return kernelUse(countKernelOperators(graph), this.#kernels, this.#settings).use;
+  }
+
   /** A program from a model file on disk, which must stay there until the program is closed. */
   async openFile(path: string): Promise<OrtProgram> {
     return this.#open({ name: path, path, nodes: new Map() }, kernelOperatorsIn(path), { release: () => {} });

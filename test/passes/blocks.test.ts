@@ -13,7 +13,17 @@ import {
   type Value,
 } from '../../ir/index.ts';
 import { ints } from '../../ir/attributes.ts';
-import { blocks, compare, definePass, referenceOf, runOnce, type Block, type Feeds, type Reference } from '../../passes/index.ts';
+import {
+  blocks,
+  compare,
+  definePass,
+  referenceOf,
+  runOnce,
+  runToLast,
+  type Block,
+  type Feeds,
+  type Reference,
+} from '../../passes/index.ts';
 import { extract, readsOf } from '../../ir/slice.ts';
 import {
   contractOn,
@@ -141,6 +151,18 @@ describe('a chain of blocks gives what the whole graph gives, bit by bit', () =>
     const reference = await referenceOf(graph, data, sweepContext(executor), 60_000);
     expect(await reference.values(graph.outputs.map((v) => v.name))).toEqual(whole);
     await reference.close();
+    const program = await runToLast(graph, [data, data], sweepContext(executor), 60_000);
+    for (const sample of [0, 1]) expect(await program.run(sample)).toEqual(whole);
+    await program.close();
+  });
+  test('outputs that blocks before the last one make, and inputs and constants that are outputs', async () => {
+    const graph = layers();
+    graph.setOutputs([...graph.outputs, valueNamed(graph, 'x1'), valueNamed(graph, 'mask'), valueNamed(graph, 'g')]);
+    const whole = await runOnce(executor, graph, feeds);
+    expect(blocks(graph, 1).length).toBeGreaterThan(1);
+    const program = await runToLast(graph, [feeds], sweepContext(executor), 1);
+    expect(await program.run(0)).toEqual(whole);
+    await program.close();
   });
 });
 
