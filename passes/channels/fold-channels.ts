@@ -9,7 +9,7 @@ import { nameOf } from '../infra/ledger.ts';
 import { definePass, type PassContext } from '../infra/pass.ts';
 import { isNorm } from '../model/norms.ts';
 import { recordOf } from '../operators/index.ts';
-import { left, whyLeft } from './left.ts';
+import { left, partsText, whyLeft } from './left.ts';
 
 /**
  * Makes changes of basis disappear: every Encode moves up into the weights, norms and biases that make its operand, every
@@ -73,7 +73,7 @@ function enter(graph: Graph, encode: Encode, above: Node, ctx: Counter): boolean
   if (isIdentity(moves) || !admits(freedom, moves)) return false;
   if (!separate(graph, encode, above, moves, behaviour.givesBack === true && moves.perm === null)) return false;
   behaviour.absorb(graph, above, moves);
-  if (isNorm(above)) ctx.ledger.done('norm', nameOf(above), 'took scale and shift');
+  if (isNorm(above)) ctx.ledger.done('norm', nameOf(above), `took ${partsText(moves)}`);
   return settle(graph, encode, encode.x, stays, ctx, `into ${above.op}`);
 }
 

@@ -51,6 +51,13 @@ const markerText = (node: Node): string =>
 const parts = { perm: 'order', scale: 'scale', shift: 'shift' } as const;
 const partNames = Object.keys(parts) as readonly (keyof typeof parts)[];
 
+/** The parts that a map has: `scale and shift`. */
+export const partsText = (t: ChannelTransform): string =>
+  partNames
+    .filter((part) => t[part])
+    .map((part) => parts[part])
+    .join(' and ');
+
 /** Why a freedom does not admit a map; null where it does. */
 function refusal(freedom: Freedom | null, t: ChannelTransform): string | null {
   if (freedom === null) return 'takes no change of its channels as it stands here';

@@ -133,6 +133,12 @@ describe('folding says who refused', () => {
     const graph = at('RMSNormalization(%x, %g)', product, 'scale = f64[2] [2.5, 3.0]');
     expect((await ledgerOf(graph, 'fold-channels')).refused).toEqual([]);
   });
+  test.each([
+    ['RMSNormalization(%x, %g)', 'scale = f64[2] [2.5, 3.0]', 'took scale'],
+    ['LayerNormalization(%x, %g, %g)', 'scale = f64[2] [2.5, 3.0], shift = f64[2] [1.5, 0.0]', 'took scale and shift'],
+  ])('what %s takes is in the ledger', async (norm, map, took) =>
+    expect((await ledgerOf(at(norm, product, map), 'fold-channels')).entries).toMatchObject([{ kind: 'norm', done: [took] }]),
+  );
 });
 
 describe('inspect with why', () => {
