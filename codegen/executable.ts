@@ -4,6 +4,7 @@ import type { Graph, Node } from '../ir/graph.ts';
 import { operatorsWith, traitsOf } from '../ir/ops/traits.ts';
 import { eachNode } from '../ir/walk.ts';
 import { settleOpset } from './onnx/opset.ts';
+import { lowerRmsNormalizations } from './targets/rms-normalization.ts';
 import { lowerAttentions } from './targets/standard.ts';
 
 /** Operators of which ONNX Runtime (1.30 and 1.32) has no kernel in their version of opset 22, the same as before but for more types. */
@@ -12,14 +13,15 @@ const olderOnly = new Set([...operatorsWith((t) => t.random === true), 'GlobalLp
 /**
  * The graph as ONNX Runtime runs it while passes compare and measure: random operators, which draw another series in each session unless
  * they have a seed, draw the same numbers in every session, and where
- * an operator is there in an older opset only, the graph goes back to that, and the Attention of opset 23 into primitives. Itself where
- * nothing of that is needed.
+ * an operator is there in an older opset only, the graph goes back to that, and operators of opset 23 into primitives. Itself where nothing
+ * of that is needed.
  */
 export function executable(graph: Graph): Graph {
   if (![...eachNode(graph)].some((n) => olderOnly.has(n.op))) return graph;
   const copy = cloneGraph(graph);
   for (const node of [...eachNode(copy)]) if (traitsOf(node.op).random && !node.attributes.has('seed')) seed(node);
   lowerAttentions(copy);
+  lowerRmsNormalizations(copy);
   settleOpset(copy);
   return copy;
 }

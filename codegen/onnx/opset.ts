@@ -23,10 +23,17 @@ export function upgradeOpset(graph: Graph): void {
 /** Takes the oldest opset, not before 21, in which every node means the same as now. */
 export function settleOpset(graph: Graph): void {
   const now = graph.opsets.get('') ?? irOpset;
-  if (now <= preferredOpset) return;
-  const nodes = [...eachNode(graph)].filter((n) => !n.op.includes('.'));
-  const needed = nodes.reduce((least, node) => Math.max(least, leastOpset(node, now)), preferredOpset);
-  graph.opsets.set('', Math.min(needed, now));
+  if (now > preferredOpset) graph.opsets.set('', neededOpset(graph));
+}
+
+/** The oldest opset, not before 21, in which every node that `counts` means the same as now. */
+export function neededOpset(graph: Graph, counts: (node: Node) => boolean = () => true): number {
+  const now = graph.opsets.get('') ?? irOpset;
+  const nodes = [...eachNode(graph)].filter((n) => !n.op.includes('.') && counts(n));
+  return Math.min(
+    nodes.reduce((least, node) => Math.max(least, leastOpset(node, now)), preferredOpset),
+    now,
+  );
 }
 
 const versionIn = (op: string, opset: number): OpVersion | undefined => opHistory[op]?.findLast((v) => v.since <= opset);

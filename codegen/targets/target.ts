@@ -5,6 +5,7 @@ import { eraseDead } from '../../ir/rewrite.ts';
 import type { Scheme } from '../../ir/scheme.ts';
 import { toHalf } from './half/half.ts';
 import { lowerRest } from './rest.ts';
+import { lowerRmsNormalizations } from './rms-normalization.ts';
 import type { PlainWeights } from './standard.ts';
 import { leftTransforms, type LeftTransform } from './transforms.ts';
 
@@ -56,6 +57,8 @@ export function lowerTo(target: Target, graph: Graph): Lowering {
   lowerRest(graph, target.weights);
   eraseDead(graph);
   const diagnostics = target.floats === 'f16' ? toHalf(graph, outputs) : [];
+  // Not before: a norm reads and gives f16, its primitives would each be cast by themselves.
+  lowerRmsNormalizations(graph);
   const illegal = [...graph.nodes].filter((n) => n.op.startsWith('qc.') && !target.operators.has(n.op));
   if (illegal.length > 0) throw new QcError(illegal.map((n) => diagnostic('QC4001', `${target.name} has no ${n.op}`, n.loc)));
   return { report, left, diagnostics };

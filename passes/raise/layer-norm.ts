@@ -1,9 +1,9 @@
 import { float, int } from '../../ir/attributes.ts';
-import { integersOf, isChannelVector, scalarOf } from '../../ir/constants.ts';
-import type { Value } from '../../ir/graph.ts';
+import { isChannelVector, scalarOf } from '../../ir/constants.ts';
 import { Add, Div, LayerNormalization, Mul, Pow, ReduceMean, Sqrt, Sub } from '../../ir/ops/generated.ts';
 import { any, constant, either, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
+import { meanRefusal } from './channel-mean.ts';
 
 const mean = op(ReduceMean, 'mean', { data: any('x'), axes: constant('axes') });
 const variance = op(ReduceMean, 'variance', {
@@ -22,10 +22,8 @@ const decomposed = rule(
   either(Add, 'norm', { a: scaled, b: constant('bias') }, { a: constant('bias'), b: scaled }),
   ({ norm, x, gain, bias, epsilon, two, mean, variance }, build) => {
     if (scalarOf(two) !== 2) return refuse('the power is not 2', two);
-    for (const average of [mean, variance]) {
-      if (!isLastAxis(average.axes!, x)) return refuse('the mean is not over the last axis', average.reduced);
-      if (average.keepdims === 0) return refuse('the mean drops its axis', average.reduced);
-    }
+    const refused = meanRefusal(mean, x) ?? meanRefusal(variance, x);
+    if (refused) return refused;
     for (const v of [gain, bias]) if (!isChannelVector(v)) return refuse('gain or bias is not one number for each channel', v);
     const eps = scalarOf(epsilon);
     if (eps === null) return refuse('epsilon is not a number', epsilon);
@@ -41,12 +39,6 @@ const decomposed = rule(
     build.graph.replace(norm.c, made.y);
   },
 );
-
-function isLastAxis(axes: Value, x: Value): boolean {
-  const given = integersOf(axes);
-  const rank = x.type?.shape?.length;
-  return given?.length === 1 && (given[0] === -1 || (rank !== undefined && given[0] === rank - 1));
-}
 
 /** Spellings of LayerNormalization. */
 export const layerNorms: readonly RewriteRule[] = [decomposed];

@@ -11,9 +11,13 @@ import { identities } from './identities.ts';
 import { islands } from './islands.ts';
 import { layerNorms } from './layer-norm.ts';
 import { linears } from './linear.ts';
+import { rmsNorms } from './rms-norm.ts';
 
 /** In two rounds, since attention is recognised by the shapes and operators that the first round leaves. */
-const rounds: readonly (readonly RewriteRule[])[] = [[...identities, ...layerNorms, ...gelus, einsum, ...linears, ...islands], [attention]];
+const rounds: readonly (readonly RewriteRule[])[] = [
+  [...identities, ...layerNorms, ...rmsNorms, ...gelus, einsum, ...linears, ...islands],
+  [attention],
+];
 
 /** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
 export const raise = definePass({

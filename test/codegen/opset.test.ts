@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { encodeGraph, executable, readModelBytes, settleOpset, upgradeOpset } from '../../codegen/index.ts';
 import { int64, type AttributeProto, type NodeProto, type TensorProto } from '../../codegen/onnx/proto.ts';
 import { attributeTypes as kinds } from '../../codegen/onnx/schema.ts';
+import { parseGraph } from '../../ir/index.ts';
 import { codeOf, f32, floatsOf, graphAttribute, i64, intAttribute, boolOf, model, node, run, value } from './models.ts';
 
 const x = floatsOf(
@@ -188,5 +189,15 @@ describe('random operators', () => {
     expect([...graph.nodes][0]!.attributes.has('seed')).toBe(false);
     const plain = readModelBytes(bytesOf({ opset: 17, nodes: [node('Relu', ['x'], ['y'])] }));
     expect(executable(plain)).toBe(plain);
+  });
+
+  test('run beside a norm that opset 23 brought', async () => {
+    const graph = parseGraph(`graph @g(%x: f32[2,4,6]) {
+      const %g: f32[6] = random 1
+      %n: f32[2,4,6] = RMSNormalization(%x, %g)
+      %y: f32[2,4,6] = RandomNormalLike(%n)
+      return %y
+    }`);
+    expect((await run(encodeGraph(executable(graph)), { x }))['y']!.length).toBe(48);
   });
 });

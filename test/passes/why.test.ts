@@ -1,10 +1,11 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { parseGraph, type Graph } from '../../ir/index.ts';
 import { Ledger, PassManager, passes, refusalText } from '../../passes/index.ts';
 import { inspect } from '../../src/inspect.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
+import { describeFamilies, familyFolder } from '../support/families.ts';
 import { fixturePath, plainExecutor, type FixtureName, inMemory } from '../support/run.ts';
 
 const executor = plainExecutor();
@@ -90,6 +91,49 @@ describe('other rules say why', () => {
     expect(ledger.refused).toEqual([{ node: 'y', op: 'Mul', rule: 'raise-gelu-erf', why: 'a constant of GELU is not 0.5', value: 'half' }]);
     expect((await ledgerOf(gelu('1.4142135', '0.5'), 'raise')).refused).toEqual([]);
   });
+  /** A norm of root mean square; every line can be replaced. */
+  const norm = {
+    type: 'f32[2,3,4]',
+    mean: '%p = Pow(%x, %two) %m = ReduceMean(%p, %axis)',
+    root: '%s = Add(%m, %eps) %r = Sqrt(%s)',
+    inverse: '%i = Div(%one, %r)',
+    scaled: '%n = Mul(%x, %i) %y = Mul(%n, %g)',
+  } as const;
+  const normed = (changed: Partial<Record<keyof typeof norm, string>>): Graph => {
+    const { type, ...lines } = { ...norm, ...changed };
+    return parseGraph(`graph @g(%x: ${type}, %w: f32[4]) {
+      const %two: f32[] = [2.0] const %one: f32[] = [1.0] const %eps: f32[] = [0.25] const %axis: i64[1] = [-1] const %first: i64[1] = [0]
+      const %g: f32[4] = random 1 const %row: f32[1,4] = random 1 const %few: f32[3,1] = random 1
+      ${Object.values(lines).join('\n')} return %y }`);
+  };
+  test('a norm of root mean square is recognised, and no reason is left', async () => {
+    const graph = normed({});
+    expect((await ledgerOf(graph, 'raise')).refused).toEqual([]);
+    expect([...graph.nodes].map((n) => n.op)).toEqual(['RMSNormalization']);
+  });
+  test.each<readonly [why: string, changed: Parameters<typeof normed>[0]]>([
+    ['the power is not 2, at %one', { mean: '%p = Pow(%x, %one) %m = ReduceMean(%p, %axis)' }],
+    ['the root divides a number other than 1, at %two', { inverse: '%i = Div(%two, %r)' }],
+    ['the mean is not over the last axis, at %m', { mean: '%p = Pow(%x, %two) %m = ReduceMean(%p, %first)' }],
+    ['the mean drops its axis, at %m', { mean: '%p = Pow(%x, %two) %m = ReduceMean(%p, %axis) {keepdims = 0}', type: 'f32[4,4]' }],
+    ['epsilon is not a number, at %few', { root: '%s = Add(%m, %few) %r = Sqrt(%s)', type: 'f32[3,4]' }],
+    ['it computes in f64 instead of f32, at %x', { type: 'f64[2,3,4]' }],
+    ['the number of channels is unknown, at %x', { type: 'f32[2,3,C]' }],
+    ['the gain is not one number for each channel, at %row', { scaled: '%n = Mul(%x, %i) %y = Mul(%n, %row)' }],
+    ['the gain is not one number for each channel, at %w', { scaled: '%n = Mul(%x, %i) %y = Mul(%n, %w)' }],
+    ['the gain is not one number for each channel, at %g', { type: 'f32[2,3,1]' }],
+    [
+      'what it normalizes is centred: a LayerNormalization without a constant bias, at %c',
+      {
+        mean: '%a = ReduceMean(%x, %axis) %c = Sub(%x, %a) %p = Pow(%c, %two) %m = ReduceMean(%p, %axis)',
+        scaled: '%n = Mul(%c, %i) %y = Mul(%n, %g)',
+      },
+    ],
+  ])('a norm of root mean square is left: %s', async (why, changed) => {
+    const graph = normed(changed);
+    expect((await ledgerOf(graph, 'raise')).refused.filter((r) => r.rule === 'raise-rms-norm').map(refusalText)).toEqual([why]);
+    expect([...graph.nodes].map((n) => n.op)).not.toContain('RMSNormalization');
+  });
   test('a product that is no linear has the reason of its rule in the ledger', async () => {
     const graph = parseGraph('graph @g(%x: f32[2,3,8]) { const %w: f32[2,8,4] = random 3 %y = MatMul(%x, %w) return %y }');
     expect((await ledgerOf(graph, 'raise,mark-sites')).entries).toMatchObject([
@@ -154,13 +198,11 @@ describe('inspect with why', () => {
   test('is silent unless it is asked', async () => expect(await inspect(fixturePath('gpt2-tiny-op17'))).not.toHaveProperty('refused'));
 });
 
-const families = join('..', 'shared', 'families', 'fixtures');
-const familyFiles = existsSync(families) ? readdirSync(families).filter((f) => f.endsWith('.onnx')) : [];
-(familyFiles.length > 0 ? describe : describe.skip)('graphs of other families', () => {
+describeFamilies('graphs of other families', () => {
   test('nine of ten attentions that are not recognised have a reason with a value', async () => {
     let [softmaxes, explained] = [0, 0];
-    for (const file of familyFiles) {
-      const { recognised, refused, operators } = await inspect(join(families, file), { why: true });
+    for (const file of readdirSync(familyFolder).filter((f) => f.endsWith('.onnx'))) {
+      const { recognised, refused, operators } = await inspect(join(familyFolder, file), { why: true });
       if (!recognised) continue;
       softmaxes += (operators['Softmax'] ?? 0) + (operators['Attention'] ?? 0) - recognised.attentions;
       explained += refused!.filter((r) => r.rule === 'raise-attention' && r.value !== null).length;

@@ -321,6 +321,19 @@ describe('what ONNX Runtime makes of it', () => {
     await session.release();
     return opsOf(readModel(out));
   }
+  test('one operator of the primitives of a norm', async () => {
+    const norm = parseGraph(`graph @norm(%x: f32[1,7,16]) {
+      const %g: f32[16] = random 1
+      %r: f32[1,7,16] = Relu(%x)
+      %n: f32[1,7,16] = RMSNormalization(%r, %g) {epsilon = 0.001}
+      %y: f32[1,7,16] = Neg(%n)
+      return %y
+    }`);
+    const { before, after, lowered } = await both(norm, 'ort-cpu', feeds(16));
+    expect(largestDifference(before, after)).toBeLessThan(1e-6);
+    expect(lowered.opsets.get('')).toBe(21);
+    expect(await optimized(lowered, 'norm')).toEqual(['Relu', 'SimplifiedLayerNormalization', 'Neg']);
+  });
   test.each([
     ['w8a8', 'os+{threshold=2},fold-channels', 'pre-LN block', '', 'fused static int8'],
     ['w8a8', 'os+{threshold=2},fold-channels', 'post-LN block', '', 'fused static int8'],

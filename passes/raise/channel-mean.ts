@@ -1,0 +1,16 @@
+import { integersOf } from '../../ir/constants.ts';
+import type { Value } from '../../ir/graph.ts';
+import type { ReduceMean } from '../../ir/ops/generated.ts';
+import { refuse, type Refusal } from '../../ir/pattern.ts';
+
+/** Why a mean of something with the axes of `x` is not one number for each token, which a norm needs; null where it is. */
+export function meanRefusal(mean: ReduceMean, x: Value): Refusal | null {
+  if (!isLastAxis(mean.axes!, x)) return refuse('the mean is not over the last axis', mean.reduced);
+  return mean.keepdims === 0 ? refuse('the mean drops its axis', mean.reduced) : null;
+}
+
+function isLastAxis(axes: Value, x: Value): boolean {
+  const given = integersOf(axes);
+  const rank = x.type?.shape?.length;
+  return given?.length === 1 && (given[0] === -1 || (rank !== undefined && given[0] === rank - 1));
+}

@@ -1,0 +1,87 @@
+import { dirname, join } from 'node:path';
+import { afterAll, expect, test } from '@jest/globals';
+import { isNorm, largestDifference, runOnce } from '../../passes/index.ts';
+import { compile } from '../../src/compile.ts';
+import { inspect } from '../../src/inspect.ts';
+import { openModel, syntheticFeeds } from '../../src/model.ts';
+import { scratch } from '../data/arrays.ts';
+import { describeFamilies, familyPath } from '../support/families.ts';
+import { quantizedIn } from '../support/compiled.ts';
+import { plainExecutor, runPipeline } from '../support/run.ts';
+
+const executor = plainExecutor();
+const folder = scratch();
+afterAll(async () => {
+  folder.remove();
+  await executor.close();
+});
+
+/** Norms of root mean square in real exports. The files of T5 that optimum writes hold an encoder and decoders. */
+const norms: Readonly<Record<string, number>> = {
+  'llama-ts17': 5,
+  'llama-ts17e': 5,
+  'llama-dyn18': 5,
+  'llama-optimum': 5,
+  'qwen2-ts17': 5,
+  'qwen2-dyn18': 5,
+  'qwen2-optimum': 5,
+  'qwen3-ts17': 5,
+  'qwen3-dyn18': 9,
+  'qwen3-optimum': 9,
+  'gemma2-ts17': 5,
+  'gemma2-dyn18': 9,
+  'gemma2-optimum': 9,
+  'gemma3-dyn18': 13,
+  'phi3-ts17': 3,
+  'phi3-dyn18': 5,
+  'phi3-optimum': 3,
+  't5-dyn18': 7,
+  't5-optimum-encoder_model': 3,
+  't5-optimum-decoder_model': 4,
+  't5-optimum-decoder_with_past_model': 4,
+};
+
+describeFamilies('norms of root mean square', () => {
+  test.each(Object.entries(norms))('%s: all are recognised', async (name, count) =>
+    expect((await inspect(familyPath(name))).recognised?.norms).toBe(count),
+  );
+  test.each(['llama-ts17', 'llama-dyn18', 'qwen3-optimum', 'gemma3-dyn18', 'phi3-ts17', 't5-dyn18'])(
+    '%s: raising keeps what it computes',
+    async (name) => {
+      const [before, after] = [openModel(familyPath(name)), openModel(familyPath(name))];
+      await runPipeline(executor, after, 'raise');
+      expect([...after.nodes].filter(isNorm)).toHaveLength(norms[name]!);
+      const feeds = syntheticFeeds(before, { sequence: 7, past: 3 });
+      expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, after, feeds))).toBeLessThan(5e-6);
+    },
+  );
+});
+
+describeFamilies('a LLaMA', () => {
+  const rows = Array.from({ length: 4 }, (_, i) => {
+    const ids = Array.from({ length: 12 }, (_, j) => 2 + ((i * 37 + j * 11) % 38));
+    return JSON.stringify({ input_ids: ids, attention_mask: ids.map(() => 1) });
+  });
+  const tokens = folder.file('tokens.jsonl', rows.join('\n'));
+  /** What the ledger says of norms in front of linears; the last one feeds the head, which stays in float. */
+  const said = {
+    portable: /^took scale$/,
+    'ort-cpu': /^took scale$/,
+    'ort-cuda': /^took scale$/,
+    'qc-cpu': /^took scale; one kernel with (residual sum, )?reorder, quantization$/,
+  };
+  test.each(Object.entries(said))('for %s: os+ scales all norms, and all linears are quantized', async (target, expected) => {
+    const report = await compile({
+      model: familyPath('llama-ts17'),
+      output: join(dirname(tokens), `${target}.onnx`),
+      passes: 'rptq,os+{threshold=2}',
+      target,
+      data: { files: [tokens], samples: 4 },
+      threads: 1,
+    });
+    const entries = report.ledger.filter((e) => e.kind === 'norm').map((e) => e.done.join('; '));
+    expect(entries.slice(0, 4)).toEqual(Array.from({ length: 4 }, () => expect.stringMatching(expected)));
+    expect(quantizedIn(report)).toBe(14);
+    expect(report.left).toMatchObject({ muls: 0, adds: 0 });
+  });
+});
