@@ -49,10 +49,14 @@ const elementwise =
 function arithmetic(node: Node, known: Known): readonly Dim[] | null {
   const [a, b] = [known.contents(node.input(0)), known.contents(node.input(1))];
   if (!a || !b) return null;
-  const f = { Mul: multiply, Div: divide, Add: plus }[node.op];
+  const whole = /^[iu]/.test(dtypeOf(node, 0, known) ?? '');
+  const f = { Mul: multiply, Div: whole ? quotient : divide, Add: plus }[node.op];
   const at = (v: readonly Dim[], i: number): Dim => v[v.length === 1 ? 0 : i] ?? null;
   return f ? Array.from({ length: Math.max(a.length, b.length) }, (_, i) => f(at(a, i), at(b, i))) : null;
 }
+
+/** Integers are divided without a rest. */
+const quotient = (a: Dim, b: Dim): Dim => (typeof a === 'number' && typeof b === 'number' && b !== 0 ? Math.trunc(a / b) : divide(a, b));
 
 const shape: Rule = (node, known) => {
   const s = shapeOf(node, 0, known);
@@ -109,9 +113,19 @@ const slice: Rule = (node, known) => {
   const plain = start?.length === 1 && end?.length === 1 && typeof start[0] === 'number' && typeof end[0] === 'number';
   const contents = from && plain && (!step || step[0] === 1) ? from.slice(start[0] as number, end[0] as number) : null;
   const axes = axesOf(node, 3, known)?.map((a) => axisOf(a, s?.length ?? 0)) ?? (node.input(3) ? null : start?.map((_, i) => i));
-  const result = s && axes ? s.map((d, i) => (axes.includes(i) ? (contents?.length ?? null) : d)) : null;
+  const extent = (d: Dim, k: number): Dim => ((node.input(4) ? step?.[k] : 1) === 1 ? between(d, start?.[k], end?.[k]) : null);
+  const result = s && axes ? s.map((d, i) => (axes.includes(i) ? (contents?.length ?? extent(d, axes.indexOf(i))) : d)) : null;
   return [{ type: typed(dtypeOf(node, 0, known), result), contents }];
 };
+
+/** How many of `d` elements lie from `start` to before `end`; both count from the end where they are negative. */
+function between(d: Dim, start: Dim | undefined, end: Dim | undefined): Dim {
+  // An end that no extent reaches stands for the end.
+  if (start === 0 && (end === d || (typeof end === 'number' && end >= 2 ** 31 - 1))) return d;
+  if (typeof d !== 'number' || typeof start !== 'number' || typeof end !== 'number') return null;
+  const place = (x: number): number => Math.min(Math.max(x < 0 ? x + d : x, 0), d);
+  return Math.max(place(end) - place(start), 0);
+}
 
 const reshape: Rule = (node, known) => {
   const target = known.contents(node.input(1));
@@ -203,7 +217,11 @@ const flatten: Rule = (node, known) => {
   return [{ type: typed(dtypeOf(node, 0, known), s && [productOf(s.slice(0, axis)), productOf(s.slice(axis))]) }];
 };
 
-const range: Rule = (node, known) => [{ type: typed(dtypeOf(node, 0, known), [null]) }];
+/** From 0 in steps of 1, a Range has as many elements as its limit says. */
+const range: Rule = (node, known) => {
+  const [start, limit, step] = [0, 1, 2].map((i) => known.contents(node.input(i))?.[0] ?? null);
+  return [{ type: typed(dtypeOf(node, 0, known), [start === 0 && step === 1 ? (limit ?? null) : null]) }];
+};
 
 /** The element type of the first operand; what is known of the extents is nothing. */
 const dtypeOfFirst: Rule = (node, known) => node.outputs.map(() => ({ type: typed(dtypeOf(node, 0, known), null) }));

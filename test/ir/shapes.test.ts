@@ -4,7 +4,9 @@ import { cloneGraph, inferTypes, parseGraph, type Graph, type Value } from '../.
 import { broadcast, divide, multiply, plus, productOf, reshaped, sameShape } from '../../ir/shapes/dims.ts';
 import { formatType, type Dim } from '../../ir/types.ts';
 import { runOnce, type Feeds } from '../../passes/index.ts';
+import { openModel, syntheticFeeds } from '../../src/model.ts';
 import { crosses } from '../../src/runtime/boundary.ts';
+import { describeFamilies, familyPath } from '../support/families.ts';
 import { fixtureData, fixtureNames, i64, openFixture, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 
 const executor = plainExecutor();
@@ -177,6 +179,37 @@ describe('inference', () => {
       'graph @g(%n: i64[]) { const %o: i64[] = [0] const %i: i64[] = [1] %z = Range(%o, %n, %i) %u = Neg(%z) %w = Range(%o, %n, %i) return %z, %u, %w }',
       'i64[?1] i64[?1] i64[?2]',
     ],
+    [
+      'cuts what is known of an axis, and the whole of one that is not',
+      `graph @g(%x: f32[b,s,16]) {
+      const %a: i64[2] = [-1, 1] const %o: i64[2] = [8, 0] const %e: i64[2] = [9223372036854775807, 9223372036854775807] %y = Slice(%x, %o, %e, %a)
+      const %c: i64[1] = [2] const %f: i64[1] = [-6] const %l: i64[1] = [-2] const %t: i64[1] = [2]
+      %z = Slice(%x, %f, %l, %c) %w = Slice(%x, %f, %l, %c, %t) %v = Slice(%x, %t, %f, %c) return %y, %z, %w, %v }`,
+      'f32[b,s,8] f32[b,s,4] f32[b,s,?1] f32[b,s,8]',
+    ],
+    [
+      'cuts at what shape arithmetic gives, but no extent that it does not know',
+      `graph @g(%x: f32[b,s,16]) {
+      const %i: i64[] = [2] const %j: i64[] = [1] const %a: i64[1] = [0] const %c: i64[1] = [2] const %d: i64[1] = [1]
+      %sh = Shape(%x) %n = Gather(%sh, %i) %h = Div(%n, %i) %e = Unsqueeze(%h, %a) %y = Slice(%x, %a, %e, %c)
+      %m = Gather(%sh, %j) %l = Unsqueeze(%m, %a) %z = Slice(%x, %a, %l, %d) %w = Slice(%x, %d, %c, %d) return %y, %z, %w }`,
+      'f32[b,s,8] f32[b,s,16] f32[b,?1,16]',
+    ],
+    [
+      'divides integers without a rest, and nothing else',
+      `graph @g(%x: f32[b,48]) {
+      const %i: i64[1] = [1] const %two: i64[1] = [2] const %three: i64[1] = [3] const %one: i64[1] = [0] const %third: f32[1] = [3.0]
+      %sh = Shape(%x) %n = Gather(%sh, %i) %m = Add(%n, %two) %d = Div(%m, %three) %y = Slice(%x, %one, %d, %i)
+      %f = Cast(%m) {to = 1} %g = Div(%f, %third) %h = Cast(%g) {to = 7} %z = Slice(%x, %one, %h, %i) return %y, %z }`,
+      'f32[b,16] f32[b,?1]',
+    ],
+    [
+      'counts up to an extent',
+      `graph @g(%x: f32[b,s,16]) {
+      const %o: i64[] = [0] const %i: i64[] = [1] const %two: i64[] = [2]
+      %sh = Shape(%x) %n = Gather(%sh, %i) %y = Range(%o, %n, %i) %z = Range(%i, %n, %i) %w = Range(%o, %n, %two) return %y, %z, %w }`,
+      'i64[s] i64[?1] i64[?2]',
+    ],
     ['names unnamed extents of inputs', 'graph @g(%x: f32[?,8]) { %y = Relu(%x) return %y }', 'f32[x_0,8]'],
     [
       'says nothing of an operator that it does not know',
@@ -250,5 +283,12 @@ describe('what is inferred on exported models is what ONNX Runtime gives', () =>
     const feeds = { input_ids: i64([3, 5], new Array<number>(15).fill(7)), attention_mask: i64([3, 5], new Array<number>(15).fill(1)) };
     for (const name of ['opt-tiny-op13', 'gpt2-tiny-op17'] as const)
       expect((await disagreements(openFixture(name), feeds)).wrong).toEqual([]);
+  });
+});
+
+describeFamilies('and on models of other families', () => {
+  test.each(['llama-ts17', 'neox-ts17', 'falcon-ts17', 'phi3-optimum'])('%s', async (name) => {
+    const graph = openModel(familyPath(name));
+    expect((await disagreements(graph, syntheticFeeds(graph, { sequence: 7, past: 3 }))).wrong).toEqual([]);
   });
 });
