@@ -5,6 +5,7 @@ import { operatorsWith, traitsOf } from '../ir/ops/traits.ts';
 import { eachNode } from '../ir/walk.ts';
 import { settleOpset } from './onnx/opset.ts';
 import { lowerRmsNormalizations } from './targets/rms-normalization.ts';
+import { lowerRotaryEmbeddings } from './targets/rotary-embedding.ts';
 import { lowerAttentions } from './targets/standard.ts';
 
 /** Operators of which ONNX Runtime (1.30 and 1.32) has no kernel in their version of opset 22, the same as before but for more types. */
@@ -21,6 +22,7 @@ export function executable(graph: Graph): Graph {
   const copy = cloneGraph(graph);
   for (const node of [...eachNode(copy)]) if (traitsOf(node.op).random && !node.attributes.has('seed')) seed(node);
   lowerAttentions(copy);
+  lowerRotaryEmbeddings(copy);
   lowerRmsNormalizations(copy);
   settleOpset(copy);
   return copy;

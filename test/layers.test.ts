@@ -233,6 +233,7 @@ describe('an operator lives in few places', () => {
   test.each([
     ['LayerNormalization', 7],
     ['RMSNormalization', 7],
+    ['RotaryEmbedding', 5],
     ['Attention', 10],
   ])('%s is named in at most %d files', (op, most) => {
     const paths = namers.get(op)!;
@@ -240,7 +241,7 @@ describe('an operator lives in few places', () => {
   });
   test('folders that know no operator by name', () => {
     const blind = /^passes\/(channels|model|quantize|methods|observe)\//;
-    const transformers = ['LayerNormalization', 'RMSNormalization', 'Attention', 'MatMul', 'Softmax', 'Gelu'];
+    const transformers = ['LayerNormalization', 'RMSNormalization', 'RotaryEmbedding', 'Attention', 'MatMul', 'Softmax', 'Gelu'];
     expect(
       transformers.flatMap((op) =>
         namers

@@ -4,8 +4,10 @@ import type { SiteTrait, TargetLayout } from '../../ir/layout.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import type { Scheme } from '../../ir/scheme.ts';
 import { toHalf } from './half/half.ts';
+import { takesPrimitives } from './primitives.ts';
 import { lowerRest } from './rest.ts';
 import { lowerRmsNormalizations } from './rms-normalization.ts';
+import { lowerRotaryEmbeddings } from './rotary-embedding.ts';
 import type { PlainWeights } from './standard.ts';
 import { leftTransforms, type LeftTransform } from './transforms.ts';
 
@@ -55,10 +57,12 @@ export function lowerTo(target: Target, graph: Graph): Lowering {
   const report = [...declineFor(target, graph), ...target.lower(graph)];
   const left = leftTransforms(graph);
   lowerRest(graph, target.weights);
+  const primitives = takesPrimitives(graph);
+  if (primitives) lowerRotaryEmbeddings(graph);
   eraseDead(graph);
   const diagnostics = target.floats === 'f16' ? toHalf(graph, outputs) : [];
   // Not before: a norm reads and gives f16, its primitives would each be cast by themselves.
-  lowerRmsNormalizations(graph);
+  if (primitives) lowerRmsNormalizations(graph);
   const illegal = [...graph.nodes].filter((n) => n.op.startsWith('qc.') && !target.operators.has(n.op));
   if (illegal.length > 0) throw new QcError(illegal.map((n) => diagnostic('QC4001', `${target.name} has no ${n.op}`, n.loc)));
   return { report, left, diagnostics };

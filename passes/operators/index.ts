@@ -11,6 +11,7 @@ import { products } from './products.ts';
 import { qcOperators } from './qc.ts';
 import type { OperatorRecord, OperatorRole } from './record.ts';
 import { rmsNormalization } from './rms-normalization.ts';
+import { rotaryEmbedding } from './rotary-embedding.ts';
 import { softmax } from './softmax.ts';
 
 export type { Heads, OperatorRecord, OperatorRole } from './record.ts';
@@ -24,6 +25,7 @@ export const operators: readonly OperatorRecord[] = [
   ...otherArithmetic,
   ...elementwise,
   shape,
+  rotaryEmbedding,
   attention,
   softmax,
   ...products,

@@ -8,6 +8,7 @@ import { isOutput, refuse, type Refusal } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
 import { broadcast, sameShape } from '../../ir/shapes/dims.ts';
 import { tensorType, type Dim } from '../../ir/types.ts';
+import { splitOf } from './heads.ts';
 
 /** A value [batch, seq, heads * width] behind its split into heads, and the factor that was applied on the way. */
 interface Heads {
@@ -129,14 +130,6 @@ function splitHeads(what: string, v: Value, perm: readonly number[]): Heads | Re
   const split = splitOf(from, to);
   if (!split) return refuse(`${what} is reshaped from ${shapeText(from)} to ${shapeText(to)}`, reshape.reshaped);
   return { source: source.value, ...split, factor: outer.factor * inner.factor * source.factor };
-}
-
-/** Heads and their width where [batch, seq, heads * width] becomes [batch, seq, heads, width]. */
-function splitOf(from: readonly Dim[], to: readonly Dim[]): Pick<Heads, 'heads' | 'width'> | null {
-  const [batch, seq, heads, width] = to;
-  if (to.length !== 4 || from.length !== 3 || typeof heads !== 'number' || typeof width !== 'number') return null;
-  const sameTokens = (batch === from[0] || batch === null) && (seq === from[1] || seq === null || seq === -1);
-  return sameTokens && from[2] === heads * width ? { heads, width } : null;
 }
 
 const shapeText = (shape: readonly Dim[]): string => `[${shape.map((d) => d ?? '?').join(', ')}]`;

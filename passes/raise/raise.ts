@@ -12,17 +12,18 @@ import { islands } from './islands.ts';
 import { layerNorms } from './layer-norm.ts';
 import { linears } from './linear.ts';
 import { rmsNorms } from './rms-norm.ts';
+import { rotaryEmbeddings } from './rotary-embedding.ts';
 
 /** In two rounds, since attention is recognised by the shapes and operators that the first round leaves. */
 const rounds: readonly (readonly RewriteRule[])[] = [
-  [...identities, ...layerNorms, ...rmsNorms, ...gelus, einsum, ...linears, ...islands],
+  [...identities, ...layerNorms, ...rmsNorms, ...gelus, ...rotaryEmbeddings, einsum, ...linears, ...islands],
   [attention],
 ];
 
 /** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
 export const raise = definePass({
   name: 'raise',
-  summary: "turn exporters' spellings into norms, products with biases, GELU and attention",
+  summary: "turn exporters' spellings into norms, products with biases, GELU, rotary embeddings and attention",
   contract: 'exact',
   gives: ['raised', 'folded'],
   run(graph, ctx) {

@@ -1,5 +1,7 @@
 import { dirname, join } from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
+import { lowerTo, settleOpset, targetNamed, targets } from '../../codegen/index.ts';
+import { RotaryEmbedding } from '../../ir/ops/generated.ts';
 import { isNorm, largestDifference, runOnce } from '../../passes/index.ts';
 import { compile } from '../../src/compile.ts';
 import { inspect } from '../../src/inspect.ts';
@@ -55,6 +57,41 @@ describeFamilies('norms of root mean square', () => {
       expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, after, feeds))).toBeLessThan(5e-6);
     },
   );
+});
+
+/** Rotary embeddings, and how many of them stand in front of the split into heads. */
+const rotary: Readonly<Record<string, readonly [all: number, ofTokens: number]>> = {
+  'llama-ts17': [4, 4],
+  'llama-dyn18': [4, 4],
+  'llama-optimum': [4, 4],
+  'qwen2-ts17e': [4, 4],
+  'qwen3-optimum': [4, 0],
+  'gemma2-optimum': [4, 4],
+  'gemma3-dyn18': [4, 0],
+  'phi3-optimum': [2, 2],
+  'phi2-ts17': [4, 4],
+  'phi2-dyn18': [4, 4],
+  'neox-ts17': [4, 0],
+  'neox-dyn18': [4, 0],
+  'falcon-ts17': [4, 0],
+  'modernbert-optimum': [4, 0],
+};
+
+describeFamilies('rotary embeddings', () => {
+  test.each(Object.entries(rotary))('%s: all are recognised, and raising keeps what it computes', async (name, [all, ofTokens]) => {
+    const [before, after] = [openModel(familyPath(name)), openModel(familyPath(name))];
+    await runPipeline(executor, after, 'raise');
+    const found = [...after.nodes].filter((n) => n.op === RotaryEmbedding.schema.op);
+    expect([found.length, found.filter((n) => n.output.type?.shape?.length === 3).length]).toEqual([all, ofTokens]);
+    const feeds = syntheticFeeds(before, { sequence: 7, past: 3 });
+    expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, after, feeds))).toBeLessThan(5e-6);
+    lowerTo(targetNamed(targets, 'portable'), after);
+    settleOpset(after);
+    expect(after.opsets.get('')).toBe(21);
+    expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, after, feeds))).toBeLessThan(5e-6);
+  });
+  test('an attention behind them is recognised', async () =>
+    expect((await inspect(familyPath('phi2-ts17e'))).recognised?.attentions).toBe(2));
 });
 
 describeFamilies('a LLaMA', () => {

@@ -134,6 +134,58 @@ describe('other rules say why', () => {
     expect((await ledgerOf(graph, 'raise')).refused.filter((r) => r.rule === 'raise-rms-norm').map(refusalText)).toEqual([why]);
     expect([...graph.nodes].map((n) => n.op)).not.toContain('RMSNormalization');
   });
+  /** Heads that turn by halves; every line can be replaced. */
+  const rotation = {
+    x: '%x: f32[1,2,3,4]',
+    table: '%t = Concat(%a, %a) {axis = -1}',
+    parts: '%low = Slice(%x, %zero, %two, %last) %high = Slice(%x, %two, %four, %last)',
+    turned: '%m = Neg(%high) %u = Concat(%m, %low) {axis = -1}',
+    tables: '%c = Cos(%t) %s = Sin(%t) %cos = Unsqueeze(%c, %one) %sin = Unsqueeze(%s, %one)',
+    sum: '%p = Mul(%x, %cos) %q = Mul(%u, %sin) %y = Add(%p, %q)',
+  } as const;
+  const rotated = (changed: Partial<Record<keyof typeof rotation, string>>): Graph => {
+    const { x, ...lines } = { ...rotation, ...changed };
+    return parseGraph(`graph @g(${x}, %a: f32[1,3,2], %b: f32[1,3,2], %n: i64[1]) {
+      const %zero: i64[1] = [0] const %one: i64[1] = [1] const %two: i64[1] = [2] const %four: i64[1] = [4] const %last: i64[1] = [-1]
+      ${Object.values(lines).join('\n')} return %y }`);
+  };
+  test.each<readonly [how: string, changed: Parameters<typeof rotated>[0]]>([
+    ['as it is', {}],
+    ['with its halves from a Split', { parts: '%low, %high = Split(%x) {axis = -1, num_outputs = 2}' }],
+    ['with all operands exchanged', { sum: '%p = Mul(%cos, %x) %q = Mul(%sin, %u) %y = Add(%q, %p)' }],
+    ['with angles that are scaled', { table: 'const %k: f32[] = [2.5] %d = Concat(%a, %a) {axis = 2} %t = Mul(%k, %d)' }],
+  ])('a rotary embedding is recognised, %s', async (_, changed) => {
+    const graph = rotated(changed);
+    expect((await ledgerOf(graph, 'raise')).refused).toEqual([]);
+    expect([...graph.nodes].map((n) => n.op).filter((o) => o !== 'Mul')).toEqual(['Cos', 'Sin', 'RotaryEmbedding']);
+  });
+  test.each<readonly [why: string, changed: Parameters<typeof rotated>[0]]>([
+    ['what is rotated is not known to have heads, at %x', { x: '%x: f32[3,4]' }],
+    ['what is rotated is not known to have heads, at %x', { x: '%x: f32[1,2,3,W]' }],
+    [
+      'what is turned is not known to be the two halves of a head, at %u',
+      { parts: '%high = Slice(%x, %zero, %two, %last) %low = Slice(%x, %two, %four, %last)' },
+    ],
+    [
+      'what is turned is not known to be the two halves of a head, at %u',
+      { parts: '%low = Slice(%x, %zero, %n, %last) %high = Slice(%x, %n, %four, %last)' },
+    ],
+    [
+      'what is turned is not known to be the two halves of a head, at %u',
+      { parts: '%low = Slice(%x, %zero, %four, %last, %two) %high = Slice(%x, %two, %four, %last)' },
+    ],
+    ['the angles are not known to be the same for both halves of a head, at %cos', { table: '%t = Concat(%a, %b) {axis = -1}' }],
+    [
+      'the angles are not known to be the same for both halves of a head, at %sin',
+      { tables: '%c = Cos(%t) %cos = Unsqueeze(%c, %one) %sin = Sin(%cos)' },
+    ],
+    ['there are angles for more tokens than are rotated, at %x', { x: '%x: f32[1,2,1,4]' }],
+    ['it has another element type than the angles, at %x', { x: '%x: f16[1,2,3,4]' }],
+  ])('a rotary embedding is left: %s', async (why, changed) => {
+    const graph = rotated(changed);
+    expect((await ledgerOf(graph, 'raise')).refused.filter((r) => r.rule === 'raise-rotary-embedding').map(refusalText)).toEqual([why]);
+    expect([...graph.nodes].map((n) => n.op)).not.toContain('RotaryEmbedding');
+  });
   test('a product that is no linear has the reason of its rule in the ledger', async () => {
     const graph = parseGraph('graph @g(%x: f32[2,3,8]) { const %w: f32[2,8,4] = random 3 %y = MatMul(%x, %w) return %y }');
     expect((await ledgerOf(graph, 'raise,mark-sites')).entries).toMatchObject([

@@ -308,6 +308,34 @@ describe('MatMulNBits', () => {
   });
 });
 
+describe('rotary embeddings', () => {
+  test.each([
+    ['of heads on an axis of their own', '[2,3,5,8]', '[2,5,4]', ''],
+    ['of tokens', '[2,5,24]', '[2,5,4]', 'num_heads = 3'],
+    ['of a part of each head', '[2,5,24]', '[2,5,2]', 'num_heads = 3, rotary_embedding_dim = 4'],
+  ])('%s are primitives of opset 21 that compute the same', async (_, x, table, attributes) => {
+    const graph = parseGraph(`graph @rotary(%x: f32${x}, %c: f32${table}, %s: f32${table}) {
+      %y: f32${x} = RotaryEmbedding(%x, %c, %s) {${attributes}} return %y }`);
+    const random = (name: 'x' | 'c' | 's', seed: number) =>
+      randomFeed(graph.inputs.find((v) => v.name === name)!.type!.shape as number[], seed);
+    const given = { x: random('x', 1), c: random('c', 2), s: random('s', 3) };
+    const { before, after, lowered } = await both(graph, 'portable', given);
+    expect(largestDifference(before, after)).toBeLessThan(1e-6);
+    expect(opsOf(lowered)).not.toContain('RotaryEmbedding');
+    expect(lowered.opsets.get('')).toBe(21);
+  });
+  test.each(['interleaved = 1', 'num_heads = 0'])('of another form stay, and so does the norm beside it: %s', async (attributes) => {
+    const graph = parseGraph(`graph @rotary(%x: f32[2,3,5,8], %c: f32[7,4], %s: f32[7,4], %i: i64[2,5]) {
+      const %g: f32[8] = random 4
+      %n: f32[2,3,5,8] = RMSNormalization(%x, %g)
+      %y: f32[2,3,5,8] = RotaryEmbedding(%n, %c, %s, %i) {${attributes}} return %y }`);
+    lowerTo(targetNamed(targets, 'portable'), graph);
+    settleOpset(graph);
+    expect(opsOf(graph)).toEqual(['RMSNormalization', 'RotaryEmbedding']);
+    expect(graph.opsets.get('')).toBe(23);
+  });
+});
+
 describe('what ONNX Runtime makes of it', () => {
   /** The operators of the model after ONNX Runtime's own rewriting. */
   async function optimized(graph: Graph, name: string): Promise<readonly string[]> {
