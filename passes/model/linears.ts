@@ -12,11 +12,14 @@ export interface Linear {
   readonly weight: Value;
 }
 
-/** The weight of a product: the constant itself, or the constant that it quantizes. */
+/**
+ * The weight of a product: the constant itself, or the constant that it quantizes. A weight of one row is none: it sums nothing, so codes
+ * gain nothing, and what exporters multiply so are positions with the frequencies of a rotary embedding, which must be exact.
+ */
 export function weightOf(node: Node): Value | null {
   const b = hasRole(node, 'linear') ? node.input(1) : null;
   const constant = viewAs(FakeQuantize, b?.producer ?? null)?.x ?? b;
-  return isMatrix(constant) ? constant : null;
+  return isMatrix(constant) && constant!.constant!.shape[0] !== 1 ? constant : null;
 }
 
 /** The products with constant weights, in order. */

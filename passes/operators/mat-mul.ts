@@ -33,6 +33,9 @@ export const matMul: OperatorRecord = {
   tokenwise: true,
   up,
   down,
-  productLeft: (node) =>
-    node.input(0)?.constant ? 'its weight stands first, and the axes of its input are unknown' : 'its weight is not one matrix',
+  productLeft(node) {
+    // A matrix that is no weight has one row, and nobody would ask.
+    if (isMatrix(node.input(1))) return null;
+    return node.input(0)?.constant ? 'its weight stands first, and the axes of its input are unknown' : 'its weight is not one matrix';
+  },
 };

@@ -94,6 +94,15 @@ describeFamilies('rotary embeddings', () => {
     expect((await inspect(familyPath('phi2-ts17e'))).recognised?.attentions).toBe(2));
 });
 
+describeFamilies('the frequencies of a rotary embedding', () => {
+  test.each([
+    ['llama-dyn18', 15],
+    ['gemma3-dyn18', 15],
+    ['neox-dyn18', 9],
+    ['modernbert-dyn18', 8],
+  ])('%s: are no linear', async (name, linears) => expect((await inspect(familyPath(name))).recognised?.linears).toBe(linears));
+});
+
 describeFamilies('a LLaMA', () => {
   const rows = Array.from({ length: 4 }, (_, i) => {
     const ids = Array.from({ length: 12 }, (_, j) => 2 + ((i * 37 + j * 11) % 38));

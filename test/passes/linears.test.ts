@@ -101,6 +101,12 @@ describe('is a linear, and computes what it did', () => {
   });
 });
 
+test('a product with one row, as of positions and frequencies, is no linear, and nobody asks', async () => {
+  const graph = graphOf('const %w: f32[1,4] = random 3 const %two: i64[1] = [2] %p = ReduceMean(%x, %two) %y = MatMul(%p, %w)');
+  expect((await marked(graph)).linears).toEqual([]);
+  expect(sites(graph)).toEqual([]);
+});
+
 describe('is listed with a reason, and stays', () => {
   test.each(Object.entries(left))('%s', async (_, [reason, text]) => {
     const graph = graphOf(text);
