@@ -2,10 +2,11 @@ import type { Graph, Value } from './graph.ts';
 import { floats, integers, type Tensor } from './tensor.ts';
 import { isFloat, sizeOf } from './types.ts';
 
-/** The number that a one-element float constant holds, or null. */
+/** The only element of a float or integer constant, or null. An exponent of Pow may be an integer where the base is a float. */
 export function scalarOf(v: Value | null): number | null {
   const t = v?.constant;
-  return t && isFloat(t.dtype) && sizeOf(t.shape) === 1 ? floats(t)[0]! : null;
+  if (!t || sizeOf(t.shape) !== 1) return null;
+  return isFloat(t.dtype) ? floats(t)[0]! : (integersOf(v)?.[0] ?? null);
 }
 
 /** The elements of an integer constant, or null. */
