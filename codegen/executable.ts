@@ -6,7 +6,7 @@ import { eachNode } from '../ir/walk.ts';
 import { settleOpset } from './onnx/opset.ts';
 import { lowerRmsNormalizations } from './targets/rms-normalization.ts';
 import { lowerRotaryEmbeddings } from './targets/rotary-embedding.ts';
-import { lowerAttentions } from './targets/standard.ts';
+import { lowerAttentions } from './targets/standard/attention.ts';
 
 /** Operators of which ONNX Runtime (1.30 and 1.32) has no kernel in their version of opset 22, the same as before but for more types. */
 const olderOnly = new Set([...operatorsWith((t) => t.random === true), 'GlobalLpPool', 'MaxRoiPool', 'RoiAlign']);

@@ -1,6 +1,10 @@
 import type { Graph } from '../../ir/graph.ts';
 import { quantizedWeight } from './quantized.ts';
-import { lowerActivation, lowerAttentions, lowerDynamic, lowerTransform, lowerWeight, type PlainWeights } from './standard.ts';
+import { lowerActivation } from './standard/activation.ts';
+import { lowerAttentions } from './standard/attention.ts';
+import { lowerDynamic } from './standard/dynamic.ts';
+import { lowerTransform } from './standard/transform.ts';
+import { lowerWeight, type PlainWeights } from './standard/weight.ts';
 import { forEachOf, eraseSites } from './walk.ts';
 
 /** What is left of the IR's own operators, and attentions, in standard operators. */

@@ -8,7 +8,7 @@ import { takesPrimitives } from './primitives.ts';
 import { lowerRest } from './rest.ts';
 import { lowerRmsNormalizations } from './rms-normalization.ts';
 import { lowerRotaryEmbeddings } from './rotary-embedding.ts';
-import type { PlainWeights } from './standard.ts';
+import type { PlainWeights } from './standard/weight.ts';
 import { leftTransforms, type LeftTransform } from './transforms.ts';
 
 /** What lowering did to a node, for the ledger. */
