@@ -35,21 +35,21 @@ export function extract(
   slice: Slice,
   outputs: readonly Value[] = slice.outputs,
   typeOf: (input: Value) => TensorType | null = (input) => input.type,
-): { readonly graph: Graph; readonly twin: ReadonlyMap<Value, Value> } {
+): { readonly graph: Graph; readonly copies: ReadonlyMap<Value, Value> } {
   const root = rootOf(slice);
   const graph = new Graph(name);
   if (root) for (const [domain, version] of root.opsets) graph.opsets.set(domain, version);
   if (root) graph.carried = root.carried;
-  const twin = new Map<Value, Value>();
-  for (const v of slice.inputs) twin.set(v, graph.addInput(v.name, typeOf(v)));
+  const copies = new Map<Value, Value>();
+  for (const v of slice.inputs) copies.set(v, graph.addInput(v.name, typeOf(v)));
   for (const node of slice.nodes) {
-    for (const v of readsOf(node)) if (v.constant && !twin.has(v)) twin.set(v, graph.addConstant(v.name, v.constant));
-    const made = graph.append(cloneNode(node, graph, twin));
-    node.outputs.forEach((o, i) => twin.set(o, made.outputs[i]!));
+    for (const v of readsOf(node)) if (v.constant && !copies.has(v)) copies.set(v, graph.addConstant(v.name, v.constant));
+    const made = graph.append(cloneNode(node, graph, copies));
+    node.outputs.forEach((o, i) => copies.set(o, made.outputs[i]!));
   }
-  for (const v of outputs) if (v.constant && !twin.has(v)) twin.set(v, graph.addConstant(v.name, v.constant));
-  for (const v of outputs) graph.addOutput(twin.get(v)!);
-  return { graph, twin };
+  for (const v of outputs) if (v.constant && !copies.has(v)) copies.set(v, graph.addConstant(v.name, v.constant));
+  for (const v of outputs) graph.addOutput(copies.get(v)!);
+  return { graph, copies };
 }
 
 /**
@@ -62,19 +62,19 @@ export function putBack(graph: Graph, slice: Slice, part: Graph): void {
   for (const node of slice.nodes)
     for (const v of node.outputs) if (!givenOut.has(v.name)) graph.rename(v, graph.freshName(`${v.name}.old`));
   const home = new Map(slice.nodes.flatMap(readsOf).flatMap((v) => (v.constant ? [[v.constant, v] as const] : [])));
-  const twin = new Map<Value, Value>();
+  const copies = new Map<Value, Value>();
   const inputs = new Map(slice.inputs.map((v) => [v.name, v] as const));
-  for (const v of part.inputs) if (inputs.has(v.name)) twin.set(v, inputs.get(v.name)!);
-  for (const v of part.constants) twin.set(v, home.get(v.constant!) ?? graph.addConstant(graph.freshName(v.name), v.constant!));
+  for (const v of part.inputs) if (inputs.has(v.name)) copies.set(v, inputs.get(v.name)!);
+  for (const v of part.constants) copies.set(v, home.get(v.constant!) ?? graph.addConstant(graph.freshName(v.name), v.constant!));
   for (const node of part.nodes) {
     const isTaken = node.outputs.map((o) => graph.isNameTaken(o.name));
-    const made = graph.insertBefore(anchor, cloneNode(node, graph, twin));
+    const made = graph.insertBefore(anchor, cloneNode(node, graph, copies));
     made.outputs.forEach((out, i) => {
       if (isTaken[i]) graph.rename(out, graph.freshName(out.name));
-      twin.set(node.outputs[i]!, out);
+      copies.set(node.outputs[i]!, out);
     });
   }
-  for (const out of part.outputs) graph.replace(givenOut.get(out.name)!, twin.get(out)!);
+  for (const out of part.outputs) graph.replace(givenOut.get(out.name)!, copies.get(out)!);
   for (const node of slice.nodes.toReversed()) graph.erase(node);
 }
 

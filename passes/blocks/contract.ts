@@ -101,7 +101,7 @@ async function blameLost(ctx: SweepContext, graph: Graph, probe: Feeds, lost: Va
   const floats = floatResults(typed);
   let first: Value | undefined;
   await sweep(typed, [probe], ctx, {
-    augment: (block, twin) => giveOut(block, twin, floats),
+    augment: (block, copies) => giveOut(block, copies, floats),
     onSample: (_, seen) => void (first ??= floats.find((v) => seen[v.name] && !hasNumbers(seen[v.name]!))),
   });
   const blamed = first ?? lost;

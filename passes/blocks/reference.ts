@@ -43,7 +43,7 @@ export async function referenceOf(graph: Graph, probe: Feeds, ctx: SweepContext,
   const names = new Set([...wanted].map((v) => v.name));
   await sweep(copy, [probe], ctx, {
     least,
-    augment: (block, twin) => giveOut(block, twin, wanted),
+    augment: (block, copies) => giveOut(block, copies, wanted),
     onSample: (_, values) => put(pick(values, names)),
   });
   return {

@@ -16,8 +16,8 @@ export interface SweepContext {
 export interface SweepSettings {
   /** Bytes of constants that a block has at least. */
   readonly least?: number | undefined;
-  /** Adds what is to be computed beside a block; `twin` gives the block's copy of a value. Outputs that it adds reach `onSample`. */
-  readonly augment: (block: Graph, twin: ReadonlyMap<Value, Value>) => void;
+  /** Adds what is to be computed beside a block; `copies` has the copy in the block of each value. Outputs that it adds reach `onSample`. */
+  readonly augment: (block: Graph, copies: ReadonlyMap<Value, Value>) => void;
   /** Gets what the block gave out and what was alive before it. */
   readonly onSample: (sample: number, values: Feeds) => void | Promise<void>;
 }
@@ -108,8 +108,8 @@ async function runBlock(
 ): Promise<void> {
   const first = await place.spool.get('0');
   const crossing = part.outputs.filter((v) => needed.has(v.name));
-  const { graph, twin } = extract('block', part, crossing, typeIn(first));
-  settings.augment(graph, twin);
+  const { graph, copies } = extract('block', part, crossing, typeIn(first));
+  settings.augment(graph, copies);
   eraseDead(graph);
   if (graph.outputs.length === 0) return;
   const program = await ctx.services.executor.load(graph);
@@ -146,9 +146,9 @@ const typeIn =
   };
 
 /** Has a block give out these values of the graph, as far as it makes them. */
-export function giveOut(block: Graph, twin: ReadonlyMap<Value, Value>, values: Iterable<Value>): void {
+export function giveOut(block: Graph, copies: ReadonlyMap<Value, Value>, values: Iterable<Value>): void {
   for (const v of values) {
-    const copy = twin.get(v);
+    const copy = copies.get(v);
     if (copy?.producer && !block.outputs.includes(copy)) block.addOutput(copy);
   }
 }

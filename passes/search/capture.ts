@@ -37,7 +37,7 @@ export async function capture(
   const samples: Samples = { length: places.length, at: (s) => all.at(places[s]!) };
   const wanted = new Map(targets.map((t) => [t.site.key, [t.site.x, ...t.region.others]] as const));
   await sweep(graph, samples, ctx, {
-    augment: (block, twin) => giveOut(block, twin, [...wanted.values()].flat()),
+    augment: (block, copies) => giveOut(block, copies, [...wanted.values()].flat()),
     async onSample(s, values) {
       for (const [key, reads] of wanted) {
         const here = reads.flatMap((v: Value) => (values[v.name] ? [[v.name, values[v.name]!] as const] : []));

@@ -78,30 +78,30 @@ export function lossGraph(region: LossRegion, site: Site, settings: LossSettings
   return graph;
 }
 
-/** A copy of the region's nodes whose values start at `twin`; `edit` gives each linear another weight, and a bias after its product. */
+/** A copy of the region's nodes, which reads what `copies` already has for its inputs; `edit` gives each linear another weight, and a bias after its product. */
 function copyRegion(
   build: Builder,
   region: LossRegion,
-  twin: Map<Value, Value>,
+  copies: Map<Value, Value>,
   edit: ((linear: Linear, weight: Value) => { readonly weight: Value; readonly bias: Value }) | null,
 ): ReadonlyMap<Value, Value> {
   const { graph } = build;
   for (const node of region.nodes) {
-    for (const v of readsOf(node)) if (v.constant && !twin.has(v)) twin.set(v, graph.addConstant(graph.freshName(v.name), v.constant));
-    const copy = cloneNode(node, graph, twin, '');
+    for (const v of readsOf(node)) if (v.constant && !copies.has(v)) copies.set(v, graph.addConstant(graph.freshName(v.name), v.constant));
+    const copy = cloneNode(node, graph, copies, '');
     const linear = region.linears.find((l) => l.node === node);
     if (linear && edit) {
-      const { weight, bias } = edit(linear, twin.get(linear.weight)!);
-      const product = build.value('MatMul', [twin.get(linear.input)!, weight]);
-      twin.set(node.output, build.value('Add', [product, bias]));
+      const { weight, bias } = edit(linear, copies.get(linear.weight)!);
+      const product = build.value('MatMul', [copies.get(linear.input)!, weight]);
+      copies.set(node.output, build.value('Add', [product, bias]));
       for (const use of copy.operands) if (use.value) graph.setInput(copy, use.index, null);
       continue;
     }
     for (const out of copy.outputs) graph.rename(out, graph.freshName(out.name));
     graph.append(copy);
-    node.outputs.forEach((o, i) => twin.set(o, copy.outputs[i]!));
+    node.outputs.forEach((o, i) => copies.set(o, copy.outputs[i]!));
   }
-  return twin;
+  return copies;
 }
 
 /** Q(x~): with a scale found at run time, or with scale and zero point of each channel [C]. */

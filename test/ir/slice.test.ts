@@ -61,9 +61,9 @@ describe('what crosses a cut', () => {
     const graph = parseGraph(branching);
     const before = graph.version;
     const [, , branch] = [...graph.nodes] as [Node, Node, Node];
-    const { graph: part, twin } = extract('part', sliceOf(graph, [branch]));
+    const { graph: part, copies } = extract('part', sliceOf(graph, [branch]));
     const k = [...graph.constants].find((c) => c.name === 'k')!;
-    expect(twin.get(k)!.constant).toBe(k.constant);
+    expect(copies.get(k)!.constant).toBe(k.constant);
     expect([...part.constants].map((c) => c.name)).toEqual(['k']);
     expect(graph.version).toBe(before);
     verify(graph);

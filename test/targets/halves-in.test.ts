@@ -15,7 +15,7 @@ import { cosine, numbers } from '../support/run.ts';
 const [vocabulary, channels, wide] = [600, 16, 32];
 type Half = 'f16' | 'bf16';
 
-/** Numbers as `half` rounds them, in `stored`: the same ones in the model and in its twin of f32. */
+/** Numbers as `half` rounds them, in `stored`: the same ones in the model and in its counterpart of f32. */
 function constant(name: string, half: Half, stored: DType, dims: readonly number[], data: ArrayLike<number>): TensorProto {
   const rounded = floats(inMemory(half, dims, encodeFloats(half, Float32Array.from(data))));
   const kept = encodeFloats(stored, rounded);
@@ -26,7 +26,7 @@ const castTo = (dtype: DType): Partial<NodeProto> => ({ attribute: [intAttribute
 
 /**
  * Tokens and an input of f16 in, logits and a hidden value of f16 out. Inside, in `half`: a table, norms, an MLP, a ConstantOfShape, a part
- * in f32 between Casts, an If whose bodies hold constants. With `half` f16 and `inner` f32 it is the twin that computes in f32.
+ * in f32 between Casts, an If whose bodies hold constants. With `half` f16 and `inner` f32 it is the counterpart, which computes in f32.
  */
 function languageModel(half: Half, inner: DType, ports: DType): Uint8Array {
   const c = (name: string, dims: readonly number[], seed: number, scale: (i: number) => number): TensorProto =>
@@ -150,14 +150,14 @@ describe.each(['f16', 'bf16'] as const)('a model of %s with inputs and outputs o
     expect(tables.length).toBeGreaterThan(0);
     // The table and the head at two bytes, and small things beside them.
     expect(statSync(output).size).toBeLessThan(2 * 2 * vocabulary * channels + 40_000);
-    const twin = folder.file(`twin-${half}.onnx`, languageModel(half, 'f32', 'f32'));
+    const float32Model = folder.file(`float32-${half}.onnx`, languageModel(half, 'f32', 'f32'));
     for (const flag of [0, 1]) {
-      const [float, found] = [await outputsOf(twin, flag, 'f32'), await outputsOf(output, flag, 'f16')];
+      const [float, found] = [await outputsOf(float32Model, flag, 'f32'), await outputsOf(output, flag, 'f16')];
       expect(Object.keys(found)).toEqual(['logits', 'hidden']);
       for (const name of Object.keys(float)) expect([name, cosine(float[name]!, found[name]!) > least]).toEqual([name, true]);
     }
     const { perplexity } = await evaluate({ model: output, data: { files: [data], seq: tokens }, threads: 1 });
-    const reference = await evaluate({ model: twin, data: { files: [data], seq: tokens }, threads: 1 });
+    const reference = await evaluate({ model: float32Model, data: { files: [data], seq: tokens }, threads: 1 });
     expect(Math.abs(Math.log(perplexity! / reference.perplexity!))).toBeLessThan(0.5);
   });
 });
