@@ -166,7 +166,7 @@ describe('inside passes, imports go down', () => {
     channels: ['model', 'operators'],
     model: ['operators'],
     operators: [],
-    blocks: [],
+    blocks: ['operators'],
     cleanup: [],
     infra: [],
   };
@@ -251,6 +251,15 @@ describe('an operator lives in few places', () => {
       ),
     ).toEqual([]);
   });
+  test("no pass knows the IR's own operators by their prefix", () =>
+    expect(
+      sources
+        .filter(
+          ({ file, path }) =>
+            folderOf(path) === 'passes' && file.getDescendantsOfKind(SyntaxKind.StringLiteral).some((l) => l.getLiteralText() === 'qc.'),
+        )
+        .map(({ path }) => path),
+    ).toEqual([]));
   test('no regular expression names one', () => {
     const found = sources.flatMap(({ file, path }) =>
       file.getDescendantsOfKind(SyntaxKind.RegularExpressionLiteral).flatMap((r) =>

@@ -1,12 +1,13 @@
 import type { Graph, Node } from '../../ir/graph.ts';
-import { Observer, Site } from '../../ir/ops/qc.ts';
+import { operatorsWith } from '../../ir/ops/traits.ts';
 
 /** The name by which the ledger knows a node. */
 export const nameOf = (node: Node): string => (node.name === '' ? node.output.name : node.name);
 
 /** Takes sites and observers out: nothing crosses them while passes run, and lowering is when they have served. */
 export function eraseSites(graph: Graph): void {
-  forEachOf(graph, [Site.schema.op, Observer.schema.op], (node) => {
+  const marks = operatorsWith((t) => t.marks === true);
+  forEachOf(graph, marks, (node) => {
     graph.replaceUses(node.output, node.input(0)!);
     graph.erase(node);
   });

@@ -14,6 +14,8 @@ export interface Traits {
   readonly random?: true;
   /** It reads the extents of its operand, and no element. */
   readonly readsExtents?: true;
+  /** It is an identity that says where a value is quantized or observed. */
+  readonly marks?: true;
 }
 
 const table = (names: string, traits: Traits): Readonly<Record<string, Traits>> =>
@@ -28,6 +30,7 @@ export const traits: Readonly<Record<string, Traits>> = {
   ...table('Transpose Expand Tile Split Slice Gather GatherElements GatherND', { holds: 'some' }),
   ...table('RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli', { random: true }),
   ...table('Shape Size', { readsExtents: true }),
+  ...table('qc.Site qc.Observer', { marks: true }),
 };
 
 const none: Traits = {};

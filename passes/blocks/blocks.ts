@@ -2,6 +2,7 @@ import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { Site } from '../../ir/ops/qc.ts';
 import { readsOf, sliceOf, type Slice } from '../../ir/slice.ts';
 import { bytesFor, sizeOf } from '../../ir/types.ts';
+import { hasRole } from '../operators/index.ts';
 
 /** Nodes between two cuts of a graph, with the values that enter and leave; what is expensive is done a block at a time. */
 export interface Block extends Slice {
@@ -102,15 +103,18 @@ function closedCuts(nodes: readonly Node[]): readonly boolean[] {
   return closed;
 }
 
-/** What makes the value of a site, before the `qc` operators in front of it. */
+/** What makes the value of a site, before what belongs to the site in front of it. */
 function originOf(site: Node): Node {
   let at = site;
-  for (let above = at.input(0)?.producer; above; above = at.op.startsWith('qc.') ? at.input(0)?.producer : null) at = above;
+  for (let above = at.input(0)?.producer; above; above = belongsToSite(at) ? at.input(0)?.producer : null) at = above;
   return at;
 }
 
+/** A mark, a change of basis or a quantizer. */
+const belongsToSite = (node: Node): boolean => hasRole(node, 'marker') || hasRole(node, 'quantizer');
+
 const readersOf = (node: Node): readonly Node[] =>
-  [...node.output.uses].flatMap((u) => (u.node.op.startsWith('qc.') ? [u.node, ...readersOf(u.node)] : [u.node]));
+  [...node.output.uses].flatMap((u) => (belongsToSite(u.node) ? [u.node, ...readersOf(u.node)] : [u.node]));
 
 /** How many results of earlier nodes are still read after each node. */
 function aliveAfter(graph: Graph, nodes: readonly Node[]): readonly number[] {

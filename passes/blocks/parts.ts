@@ -1,6 +1,6 @@
 import type { Attribute } from '../../ir/attributes.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
-import { Observer, Site } from '../../ir/ops/qc.ts';
+import { traitsOf } from '../../ir/ops/traits.ts';
 import { readsOf, type Slice } from '../../ir/slice.ts';
 import type { Tensor } from '../../ir/tensor.ts';
 
@@ -27,12 +27,9 @@ export function partOf(graph: Graph, wanted: readonly Value[], known: ReadonlySe
   return { nodes, inputs: [...inputs], outputs: wanted, signature: `${signatureOf(nodes)} -> ${wanted.map(textOf).join()}` };
 }
 
-/** Identities that say where something is quantized or observed. */
-const markers: ReadonlySet<string> = new Set([Site.schema.op, Observer.schema.op]);
-
 const signatureOf = (nodes: Iterable<Node>): string =>
   [...nodes]
-    .filter((n) => !markers.has(n.op))
+    .filter((n) => !traitsOf(n.op).marks)
     .map(
       (n) =>
         `${n.outputs.map((o) => o.name).join()}=${n.op}(${n.operands.map((u) => u.value && textOf(u.value)).join()})${attributesOf(n)}`,
@@ -42,7 +39,7 @@ const signatureOf = (nodes: Iterable<Node>): string =>
 /** A value by what gives it: a constant by its tensor, all else by the name. */
 function textOf(v: Value): string {
   if (v.constant) return `#${numberOf(v.constant)}`;
-  return v.producer && markers.has(v.producer.op) ? textOf(v.producer.input(0)!) : v.name;
+  return v.producer && traitsOf(v.producer.op).marks ? textOf(v.producer.input(0)!) : v.name;
 }
 
 const attributesOf = (node: Node): string =>

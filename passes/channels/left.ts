@@ -44,8 +44,7 @@ function refusalOfReader({ node, index }: Use, t: ChannelTransform): string | nu
   return why && `${describe(node)} ${why}`;
 }
 
-const markerText = (node: Node): string =>
-  node.op === Encode.schema.op || node.op === Decode.schema.op ? 'another change of basis' : 'another place of quantization';
+const markerText = (node: Node): string => (recordOf(node).marks ? 'another place of quantization' : 'another change of basis');
 
 /** The parts of a map, in words. */
 const parts = { perm: 'order', scale: 'scale', shift: 'shift' } as const;
