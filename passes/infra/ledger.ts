@@ -30,6 +30,8 @@ export interface Refused {
   readonly why: string;
   /** The name of the value to blame; null where it is the node itself. */
   readonly value: string | null;
+  /** What the node is, or a part of it, where only the rule can say. */
+  readonly about?: Candidate;
 }
 
 /** What a rule refused at a node, for `Ledger.refuse`. */

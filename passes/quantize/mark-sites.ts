@@ -53,6 +53,8 @@ function enterCandidates(graph: Graph, ctx: PassContext): void {
     enterLinear(node, ctx);
     enterBodies(node, ctx);
   }
+  for (const refused of ctx.ledger.refused)
+    if (refused.about === 'norm') ctx.ledger.left('norm', refused.node, `not recognised as norm: ${refusalText(refused)}`);
 }
 
 /** Why a rule of `raise` left a node as it was; null where none knew it. */

@@ -9,6 +9,7 @@ import type { RewriteRule } from '../../ir/rewrite.ts';
 import { broadcast, sameShape } from '../../ir/shapes/dims.ts';
 import { tensorType, type Dim } from '../../ir/types.ts';
 import { splitOf } from './heads.ts';
+import { makerOf, readersOf } from './neighbours.ts';
 
 /** A value [batch, seq, heads * width] behind its split into heads, and the factor that was applied on the way. */
 interface Heads {
@@ -133,17 +134,6 @@ function splitHeads(what: string, v: Value, perm: readonly number[]): Heads | Re
 }
 
 const shapeText = (shape: readonly Dim[]): string => `[${shape.map((d) => d ?? '?').join(', ')}]`;
-
-/** What makes a value, for a message. */
-const makerOf = (v: Value): string => (v.producer ? aWord(v.producer.op) : v.constant ? 'a constant' : 'an input of the graph');
-
-/** What reads a value, for a message. */
-function readersOf(v: Value): string {
-  const ops = [...new Set([...v.uses].map((u) => u.node.op))].map(aWord);
-  return [...ops, ...(isOutput(v) ? ['an output of the graph'] : [])].join(' and ');
-}
-
-const aWord = (op: string): string => `${/^[AEIOU]/.test(op) ? 'an' : 'a'} ${op}`;
 
 /** Follows transposes (and factors between them) up; `perm` is their composition. */
 function untransposed(v: Value): { readonly value: Value; readonly perm: readonly number[] } {

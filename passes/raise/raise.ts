@@ -11,12 +11,16 @@ import { identities } from './identities.ts';
 import { islands } from './islands.ts';
 import { layerNorms } from './layer-norm.ts';
 import { linears } from './linear.ts';
+import { normInParts } from './norm-in-parts.ts';
 import { rmsNorms } from './rms-norm.ts';
 import { rotaryEmbeddings } from './rotary-embedding.ts';
 
+const norms: readonly RewriteRule[] = [...layerNorms, ...rmsNorms, normInParts];
+const normRules = new Set(norms.map((r) => r.name));
+
 /** In two rounds, since attention is recognised by the shapes and operators that the first round leaves. */
 const rounds: readonly (readonly RewriteRule[])[] = [
-  [...identities, ...layerNorms, ...rmsNorms, ...gelus, ...rotaryEmbeddings, einsum, ...linears, ...islands],
+  [...identities, ...norms, ...gelus, ...rotaryEmbeddings, einsum, ...linears, ...islands],
   [attention],
 ];
 
@@ -36,7 +40,9 @@ export const raise = definePass({
     eraseDead(graph);
     ctx.ledger.refuse(
       'raise',
-      [...refused].flatMap(([node, [rule, why]]) => (node.graph === graph ? [refusedAt(node, rule, why)] : [])),
+      [...refused].flatMap(([node, [rule, why]]) =>
+        node.graph === graph ? [{ ...refusedAt(node, rule, why), ...(normRules.has(rule) ? { about: 'norm' as const } : {}) }] : [],
+      ),
     );
   },
 });

@@ -30,7 +30,7 @@ const roots: readonly Pattern<Root>[] = [
 });
 
 /** The three ways to divide x by the root, and to multiply that with the gain. */
-const spellings: readonly Pattern<Norm>[] = roots.flatMap((root): readonly Pattern<Norm>[] => {
+export const rmsNormsInParts: readonly Pattern<Norm>[] = roots.flatMap((root): readonly Pattern<Norm>[] => {
   const times = <C>(inverse: Pattern<C>) => either(Mul, 'quotient', { a: any('x'), b: inverse }, { a: inverse, b: any('x') });
   const scaled = <C>(quotient: Pattern<C>) => either(Mul, 'norm', { a: quotient, b: any('gain') }, { a: any('gain'), b: quotient });
   return [
@@ -41,7 +41,7 @@ const spellings: readonly Pattern<Norm>[] = roots.flatMap((root): readonly Patte
 });
 
 /** x / sqrt(mean(x^2) + epsilon) * gain = RMSNormalization(x, gain). */
-const rules = spellings.map((pattern) =>
+const rules = rmsNormsInParts.map((pattern) =>
   rule('raise-rms-norm', pattern, (parts, build) => {
     const { norm, x, gain, epsilon } = parts;
     const refused = refusal(parts);

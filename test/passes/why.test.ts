@@ -82,6 +82,71 @@ describe('an attention that is not recognised says why', () => {
   });
 });
 
+/** A norm over 8 channels in parts, which no rule knows; every line can be replaced. */
+const normSpelling = {
+  mean: '%mean = ReduceMean(%x, %last)',
+  centred: '%d = Sub(%x, %mean)',
+  square: '%sq = Mul(%d, %d)',
+  variance: '%var = ReduceMean(%sq, %last)',
+  sum: '%sum = Add(%var, %eps)',
+  root: '%root = Sqrt(%sum)',
+  quotient: '%n = Div(%d, %root)',
+  scaled: '%s = Mul(%n, %g)',
+  biased: '%y = Add(%s, %b)',
+} as const;
+const normOf = (changed: Partial<Record<keyof typeof normSpelling, string>>): Graph =>
+  parseGraph(`graph @g(%x: f32[2,3,8]) {
+    const %g: f32[8] = random 1 const %b: f32[8] = random 2 const %last: i64[1] = [-1] const %first: i64[1] = [0]
+    const %two: f32[] = [2.0] const %three: f32[] = [3.0] const %half: f32[] = [0.5] const %one: f32[] = [1.0] const %eps: f32[] = [0.001]
+    ${Object.values({ ...normSpelling, ...changed }).join('\n')} return %y }`);
+
+describe('a norm that is not recognised says why', () => {
+  test.each([
+    ['the spelling is unknown, at %s', {}],
+    ['the centred values feed a Relu and no square, at %d', { square: '%sq = Relu(%d)', quotient: '%n = Div(%x, %root)' }],
+    ['the squares of the centred values have no mean over the last axis, at %sq', { variance: '%var = ReduceMean(%sq, %first)' }],
+    ['the mean of squares feeds a Pow instead of one Sqrt, at %sum', { root: '%root = Pow(%sum, %half)' }],
+    ['the spelling is unknown, at %s', { quotient: '%i = Reciprocal(%root) %n = Mul(%d, %i)' }],
+    ['the spelling is unknown, at %s', { quotient: '%i = Div(%one, %root) %n = Mul(%i, %d)' }],
+    ['the root of the mean feeds a Neg instead of one division, at %i', { quotient: '%i = Reciprocal(%root) %n = Neg(%i)' }],
+    ['the root of the mean feeds a Mul instead of one division, at %root', { quotient: '%n = Mul(%d, %root)' }],
+    ['what the root divides is not what was squared, at %x', { quotient: '%n = Div(%x, %root)' }],
+    ['the quotient feeds a Mul instead of one product with a constant gain, at %n', { scaled: '%s = Mul(%n, %x)' }],
+    ['the quotient feeds an Add instead of one product with a constant gain, at %n', { scaled: '%s = Add(%n, %b)' }],
+  ] as const)('%s', async (why, changed) => {
+    const ledger = await ledgerOf(normOf(changed), 'raise,mark-sites');
+    expect(ledger.refused.map(refusalText)).toEqual([why]);
+    expect(ledger.entries).toMatchObject([{ kind: 'norm', done: [], left: [`not recognised as norm: ${why}`] }]);
+  });
+  test('also where its mean is not taken off', async () => {
+    const rms = { mean: '', centred: '', square: '%sq = Pow(%x, %two)', quotient: '%n = Mul(%x, %root)', biased: '%y = Neg(%s)' };
+    const [refused] = (await ledgerOf(normOf(rms), 'raise')).refused;
+    expect(refused).toEqual({
+      node: 'var',
+      op: 'ReduceMean',
+      rule: 'raise-norm',
+      why: 'the root of the mean feeds a Mul instead of one division',
+      value: 'root',
+      about: 'norm',
+    });
+  });
+  test('a rule that knows its shape has the only word', async () => {
+    const ledger = await ledgerOf(normOf({ square: '%sq = Pow(%d, %three)' }), 'raise,mark-sites');
+    expect(ledger.refused).toMatchObject([{ node: 'y', rule: 'raise-layer-norm', why: 'the power is not 2', value: 'three' }]);
+    expect(ledger.entries).toMatchObject([{ kind: 'norm', left: ['not recognised as norm: the power is not 2, at %three'] }]);
+    const epsilon = await ledgerOf(normOf({ square: '%sq = Pow(%d, %two)', sum: '%sum = Add(%var, %g)' }), 'raise');
+    expect(epsilon.refused).toMatchObject([{ rule: 'raise-layer-norm', why: 'epsilon is not a number' }]);
+  });
+  test('what is raised leaves no reason, nor does a mean that is part of no norm', async () => {
+    const twice = { centred: '%d = Sub(%x, %mean) %e = Sub(%x, %mean)', square: '%sq = Pow(%e, %two)' };
+    const ledger = await ledgerOf(normOf(twice), 'raise,mark-sites');
+    expect(ledger.entries).toMatchObject([{ kind: 'norm', name: 'y', left: [] }]);
+    expect(ledger.refused).toEqual([]);
+    const pooled = parseGraph('graph @g(%x: f32[2,8]) { const %last: i64[1] = [-1] %m = ReduceMean(%x, %last) %y = Relu(%m) return %y }');
+    expect((await ledgerOf(pooled, 'raise,mark-sites')).refused).toEqual([]);
+  });
+});
+
 describe('other rules say why', () => {
   const gelu = (root: string, half: string): Graph =>
     parseGraph(`graph @g(%x: f32[2,8]) { const %root: f32[] = [${root}] const %one: f32[] = [1.0] const %half: f32[] = [${half}]
