@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { Node, Project, SyntaxKind, type AsExpression, type SourceFile } from 'ts-morph';
@@ -41,6 +41,19 @@ const isOurs = (i: Import): boolean =>
 const shown = (list: readonly Import[]): readonly string[] => list.map((i) => `${i.from} imports ${i.to}`);
 const from = (folder: string): readonly Import[] => imports.filter((i) => folderOf(i.from) === folder);
 
+/** The ways from something back to where it was before, each written with arrows. */
+function circles(arrows: ReadonlyMap<string, Iterable<string>>): readonly string[] {
+  const done = new Set<string>();
+  const visit = (at: string, path: readonly string[]): readonly string[] => {
+    if (path.includes(at)) return [[...path.slice(path.indexOf(at)), at].join(' -> ')];
+    if (done.has(at)) return [];
+    const found = [...(arrows.get(at) ?? [])].flatMap((to) => visit(to, [...path, at]));
+    done.add(at);
+    return found;
+  };
+  return [...arrows.keys()].flatMap((at) => visit(at, []));
+}
+
 describe('imports go one way', () => {
   test('there is something to look at', () => {
     expect(imports.length).toBeGreaterThan(400);
@@ -59,9 +72,7 @@ describe('imports go one way', () => {
     for (const i of imports.filter(isOurs))
       if (folderOf(i.from) !== folderOf(i.to))
         arrows.set(folderOf(i.from), (arrows.get(folderOf(i.from)) ?? new Set()).add(folderOf(i.to)));
-    const reaches = (at: string, seen: readonly string[]): readonly string[] =>
-      [...(arrows.get(at) ?? [])].flatMap((to) => (seen.includes(to) ? [[...seen, to].join(' -> ')] : reaches(to, [...seen, to])));
-    expect([...arrows.keys()].flatMap((folder) => reaches(folder, [folder]))).toEqual([]);
+    expect(circles(arrows)).toEqual([]);
   });
 });
 
@@ -104,16 +115,21 @@ describe('packages have their places', () => {
 test('no file depends on itself through value imports', () => {
   const arrows = new Map<string, string[]>();
   for (const i of imports) if (isOurs(i) && !i.typeOnly) arrows.set(i.from, [...(arrows.get(i.from) ?? []), i.to]);
-  const done = new Set<string>();
-  const cycles: string[] = [];
-  const visit = (file: string, path: readonly string[]): void => {
-    if (path.includes(file)) return void cycles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
-    if (done.has(file)) return;
-    for (const to of arrows.get(file) ?? []) visit(to, [...path, file]);
-    done.add(file);
-  };
-  for (const file of arrows.keys()) visit(file, []);
-  expect(cycles).toEqual([]);
+  expect(circles(arrows)).toEqual([]);
+});
+
+test('no folder of the kernels includes itself by way of others', () => {
+  const roots = ['src', 'cuda/src', 'cuda'].map((r) => join('kernels', r));
+  const sources = roots.flatMap((r) => readdirSync(r, { recursive: true, encoding: 'utf8' }).map((f) => join(r, f)));
+  const arrows = new Map<string, Set<string>>();
+  for (const file of sources.filter((f) => /\.(h|cc|cuh?|inl)$/.test(f)))
+    for (const [, named] of readFileSync(file, 'utf8').matchAll(/^#include "(.+)"$/gm)) {
+      const found = [dirname(file), ...roots].map((r) => join(r, named!)).find((f) => existsSync(f));
+      if (found && dirname(found) !== dirname(file))
+        arrows.set(dirname(file), (arrows.get(dirname(file)) ?? new Set()).add(dirname(found)));
+    }
+  expect(arrows.size).toBeGreaterThan(6);
+  expect(circles(arrows)).toEqual([]);
 });
 
 describe('a graph changes in one place', () => {

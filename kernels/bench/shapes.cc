@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/layout.h"
-#include "core/matmul.h"
+#include "cpu/matmul.h"
 #include "isa/level.h"
 
 namespace qc {

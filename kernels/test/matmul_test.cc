@@ -1,5 +1,5 @@
 // The products against sums in 64-bit integers and doubles, over codes that this file packs by itself, bit by bit.
-#include "core/matmul.h"
+#include "cpu/matmul.h"
 
 #include <algorithm>
 #include <atomic>

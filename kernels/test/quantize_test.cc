@@ -1,5 +1,5 @@
 // The quantizing kernels against references that are written straight from the equations of operators.json.
-#include "core/quantize.h"
+#include "cpu/quantize.h"
 
 #include <algorithm>
 #include <cmath>

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/layout.h"
-#include "core/quantize.h"
+#include "cpu/quantize.h"
 #include "operators/table.h"
 #include "test/check.h"
 #include "test/fake_runtime.h"

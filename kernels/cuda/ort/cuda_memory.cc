@@ -1,6 +1,6 @@
 #include "cuda/ort/cuda_memory.h"
 
-#include "check.h"
+#include "device/check.h"
 
 namespace qc::cuda {
 

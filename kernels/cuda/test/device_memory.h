@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "check.h"
+#include "device/check.h"
 #include "core/layout.h"
 #include "core/quantizer.h"
 #include "test/float_tensor.h"

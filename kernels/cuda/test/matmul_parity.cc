@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "core/matmul.h"
-#include "core/quantize.h"
+#include "cpu/matmul.h"
+#include "cpu/quantize.h"
 #include "cuda/test/device_memory.h"
 #include "cuda/test/gpus.h"
 #include "cuda/test/random.h"

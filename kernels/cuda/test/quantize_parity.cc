@@ -6,7 +6,7 @@
 #include <numeric>
 #include <string>
 
-#include "core/quantize.h"
+#include "cpu/quantize.h"
 #include "cuda/test/device_memory.h"
 #include "cuda/test/gpus.h"
 #include "cuda/test/random.h"

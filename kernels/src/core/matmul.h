@@ -1,11 +1,10 @@
-// Products with packed weights. Nothing here knows of ONNX Runtime; callers have checked shapes and bounds.
+// Operands of products with packed weights. Nothing here knows of ONNX Runtime; callers have checked shapes and bounds.
 #pragma once
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "core/float_type.h"
-#include "core/parallel.h"
 #include "core/quantizer.h"
 
 namespace qc {
@@ -29,7 +28,6 @@ struct Weight {
   // For the CPU, if they have been made once for all runs.
   std::shared_ptr<const PairTables> tables = nullptr;
 };
-std::shared_ptr<const PairTables> pair_tables(const Weight& weight);
 
 // y = activation(token_scale * (S - token_zero * offset) + bias) * multiplier; see ClusterMatMul in kernels/operators.json.
 struct ClusterMatMul {
@@ -48,7 +46,6 @@ struct ClusterMatMul {
   const Quantizer* requantize = nullptr;
   uint8_t* out_codes = nullptr;         // [rows, bytes_of(N, requantize->bits)]
 };
-void cluster_matmul(const ClusterMatMul& product, const Parallel& parallel);
 
 // y = x Q(W) + bias.
 struct WeightMatMul {
@@ -58,6 +55,5 @@ struct WeightMatMul {
   FloatIn bias;  // [N]
   FloatOut y;    // [rows, N]
 };
-void weight_matmul(const WeightMatMul& product, const Parallel& parallel);
 
 }  // namespace qc

@@ -81,4 +81,7 @@ extern const MatMulKernels kMatMulAvx2;
 extern const MatMulKernels kMatMulAvxVnni;
 extern const MatMulKernels kMatMulAvx512Vnni;
 
+// Those of the level in use.
+const MatMulKernels& matmul_kernels();
+
 }  // namespace qc

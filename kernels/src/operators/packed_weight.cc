@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/layout.h"
+#include "cpu/matmul.h"
 #include "operators/attributes.h"
 #include "ort/error.h"
 

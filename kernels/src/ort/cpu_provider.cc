@@ -1,7 +1,7 @@
 #include <exception>
 #include <mutex>
 
-#include "core/cpu_device.h"
+#include "cpu/cpu_device.h"
 #include "ort/provider.h"
 #include "ort/status.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/device.h"
-#include "operators/signature.h"
+#include "ort/signature.h"
 #include "ort/abi.h"
 #include "ort/provider.h"
 #include "ort/tensor.h"

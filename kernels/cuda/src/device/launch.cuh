@@ -1,6 +1,6 @@
 // Putting kernels on a stream.
 #pragma once
-#include "check.h"
+#include "device/check.h"
 
 namespace qc::cuda {
 

@@ -1,26 +1,13 @@
-#include "core/quantize.h"
+#include "cpu/quantize.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "core/layout.h"
-#include "isa/level.h"
 #include "isa/quantize_kernels.h"
 
 namespace qc {
-
-const QuantizeKernels& quantize_kernels() {
-#if QC_X86
-  switch (level()) {
-    case Level::kScalar: return kQuantizeScalar;
-    case Level::kAvx2:
-    case Level::kAvxVnni: return kQuantizeAvx2;
-    case Level::kAvx512Vnni: return kQuantizeAvx512;
-  }
-#endif
-  return kQuantizeScalar;
-}
 
 namespace {
 

@@ -1,6 +1,6 @@
 #pragma once
 #include "core/device.h"
-#include "core/parallel.h"
+#include "cpu/parallel.h"
 
 namespace qc {
 

@@ -1,6 +1,9 @@
-#include "core/cpu_device.h"
+#include "cpu/cpu_device.h"
 
 #include <utility>
+
+#include "cpu/matmul.h"
+#include "cpu/quantize.h"
 
 namespace qc {
 

@@ -1,27 +1,14 @@
-#include "core/matmul.h"
+#include "cpu/matmul.h"
 
 #include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "core/layout.h"
-#include "isa/level.h"
 #include "isa/matmul_kernels.h"
 
 namespace qc {
 namespace {
-
-const MatMulKernels& kernels() {
-#if QC_X86
-  switch (level()) {
-    case Level::kAvx512Vnni: return kMatMulAvx512Vnni;
-    case Level::kAvxVnni: return kMatMulAvxVnni;
-    case Level::kAvx2: return kMatMulAvx2;
-    case Level::kScalar: break;
-  }
-#endif
-  return kMatMulScalar;
-}
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -127,7 +114,7 @@ std::shared_ptr<const PairTables> pair_tables(const Weight& weight) {
 void cluster_matmul(const ClusterMatMul& product, const Parallel& parallel) {
   const Weight& weight = product.weight;
   if (product.rows == 0 || weight.columns == 0) return;
-  const MatMulKernels& level = kernels();
+  const MatMulKernels& level = matmul_kernels();
   const auto groups = static_cast<int64_t>(weight.clusters.count());
   const int64_t channels = weight.clusters.channels();
   const int64_t steps = steps_of(channels);
@@ -155,7 +142,7 @@ void cluster_matmul(const ClusterMatMul& product, const Parallel& parallel) {
 void weight_matmul(const WeightMatMul& product, const Parallel& parallel) {
   const Weight& weight = product.weight;
   if (product.rows == 0 || weight.columns == 0) return;
-  const MatMulKernels& level = kernels();
+  const MatMulKernels& level = matmul_kernels();
   const auto groups = static_cast<int64_t>(weight.clusters.count());
   const int64_t channels = weight.clusters.channels();
   const int64_t steps = steps_of(channels);
