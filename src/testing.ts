@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { lowerTo, targetNamed, targets } from '../codegen/index.ts';
 import { cloneGraph, parseGraph, printGraph, verify, type Diagnostic, type Graph } from '../ir/index.ts';
 import { largestDifference, parsePipeline, PassManager, passes, runOnce, type Executor, type Feeds, type Pass } from '../passes/index.ts';
+import { afterMark } from './golden.ts';
 import { syntheticFeeds } from './model.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
@@ -18,8 +19,6 @@ export interface GoldenOptions {
   /** Write what was found into the file and compare nothing; by default, whether the environment variable UPDATE is set. */
   readonly update?: boolean;
 }
-
-const mark = '// ---- after ----\n';
 
 /** Largest difference of outputs, relative to the largest magnitude of the values, that is taken for rounding. */
 const tolerance = 1e-5;
@@ -68,7 +67,7 @@ interface Golden {
 }
 
 function readGolden(path: string): Golden {
-  const [before, after = ''] = readFileSync(path, 'utf8').split(mark) as [string, string?];
+  const [before, after = ''] = readFileSync(path, 'utf8').split(afterMark) as [string, string?];
   const lines = before.split('\n');
   if (!/^\/\/ \S/.test(lines[0]!) || /^\/\/ (qc|target|expect)\b/.test(lines[0]!))
     throw new Error(`${path}: the first line is a comment that says what the golden shows`);
@@ -86,7 +85,7 @@ const updated = ({ head }: Golden, found: readonly string[]): string =>
   `${head.trimEnd()}\n${found
     .slice(0, -1)
     .map((line) => `${line}\n`)
-    .join('')}${mark}${found.at(-1)}`;
+    .join('')}${afterMark}${found.at(-1)}`;
 
 const expectation = (d: Diagnostic): string => `// expect ${d.code} ${d.message}${(d.notes ?? []).map((n) => ` (${n})`).join('')}`;
 

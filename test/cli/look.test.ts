@@ -128,6 +128,17 @@ describe('opt', () => {
     });
   });
 
+  test('of a golden, takes the graph before its passes', async () => {
+    const golden = folder.file('golden.qcir', `// A neutral product goes.\n// qc: raise\n${text}// ---- after ----\n${raised}`);
+    expect(await qc(['opt', golden, '-p', 'none', '--quiet'])).toEqual({ code: 0, stdout: text, stderr: '' });
+    expect(await qc(['opt', golden, '-p', 'raise', '--quiet'])).toEqual({ code: 0, stdout: raised, stderr: '' });
+    const twoGraphs = folder.file('two.qcir', `${text}${raised}`);
+    expect(await qc(['opt', twoGraphs, '-p', 'none'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("expected the end of the text, found 'graph'"),
+    });
+  });
+
   test('a pass whose needs are not met, and text that does not parse, are usage errors', async () => {
     const file = folder.file('demo.qcir', text);
     expect(await qc(['opt', file, '-p', 'calibrate'])).toMatchObject({ code: 2, stderr: expect.stringContaining('QC2005') });

@@ -40,8 +40,8 @@ export function defineOpt(program: Command, run: Runner): void {
 }
 
 const help = `
-A .qcir file counts as raised, and what it holds (sites, observers, statistics) counts as given. Constants of more than 16 elements
-print as the file and range that they lie in, or as a digest when they were computed.
+A .qcir file counts as raised, and what it holds (sites, observers, statistics) counts as given. Of a golden, the graph before its
+passes is read. Constants of more than 16 elements print as the file and range that they lie in, or as a digest when they were computed.
 
 Examples:
   $ qc opt block.qcir -p fold-channels

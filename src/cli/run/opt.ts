@@ -5,6 +5,7 @@ import { fail, parseGraph, printGraph, type Graph } from '../../../ir/index.ts';
 import { ContractCheck, PassManager, passes, type Plan, type RunReport } from '../../../passes/index.ts';
 import { factsOf } from '../../facts.ts';
 import { openModel, syntheticFeeds } from '../../model.ts';
+import { graphBefore } from '../../golden.ts';
 import { loadPlugins } from '../../plugins.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import { fileSpool } from '../../runtime/spool.ts';
@@ -34,7 +35,7 @@ export async function optCommand(flags: OptFlags, io: Io): Promise<void> {
   checkKind(flags.output);
   if (isText(flags.file)) checkTextOutput(flags);
   else checkOutput(flags.file, [flags.output]);
-  const graph = isText(flags.file) ? parseGraph(readText(flags.file), { file: flags.file }) : openModel(flags.file);
+  const graph = isText(flags.file) ? parseGraph(graphBefore(readText(flags.file)), { file: flags.file }) : openModel(flags.file);
   const types: Interface = isText(flags.file) ? new Map() : toFloat32(graph);
   const plan = manager.plan(flags.passes, factsOf(graph, isText(flags.file)));
   checkPrintAfter(flags.printAfter, plan.calls);
