@@ -1,4 +1,4 @@
-import { codeEntry, type DiagnosticCode, type Severity } from './codes.ts';
+import { codeEntry, type DiagnosticCode, type Severity } from './diagnostic-codes.ts';
 
 /**
  * Where a fact came from. An ONNX file has no lines: the node's name is the place. A node that a pass made has the places of

@@ -3,7 +3,7 @@ export * from './attributes.ts';
 export * from './builder.ts';
 export * from './channel.ts';
 export * from './clone.ts';
-export * from './codes.ts';
+export * from './diagnostic-codes.ts';
 export * from './constants.ts';
 export * from './diagnostics.ts';
 export * from './freedom.ts';

@@ -55,7 +55,7 @@ function diagnosticsPage(): string {
   const all = Object.keys(codes) as DiagnosticCode[];
   const digits = [...new Set(all.map((code) => code[2]!))];
   return blocks(
-    generated('ir/codes.ts and src/cli/errors.ts'),
+    generated('ir/diagnostic-codes.ts and src/cli/errors.ts'),
     '# Diagnostics',
     'Every message of `qc` has a code. `qc explain QC3101` prints the entry below. A message is one line, with notes (why) and a hint (what to do) on lines of their own:',
     '```\nmodel.onnx#/layers.3/ln_1: warning QC3101: a Gather left at run time behind LayerNormalization\n  note: LayerNormalization /layers.3/ln_1 takes no order, at %h_4\n```',

@@ -1,5 +1,5 @@
 import { decodeModel, encodeModel, int64 } from '../codegen/onnx/proto.ts';
-import type { AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from '../codegen/onnx/messages.ts';
+import type { AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from '../codegen/onnx/proto-types.ts';
 
 /** Numbers drawn from a seed (mulberry32). */
 export interface Draw {

@@ -37,12 +37,12 @@ import { defaultTarget } from './default-target.ts';
 import { defaults } from './defaults.ts';
 import { digestOfFiles } from './digest.ts';
 import { openModel, syntheticFeeds } from './model.ts';
-import { effectivePipeline, type BlockOrder } from './pipeline.ts';
+import { effectivePipeline, type BlockOrder } from './effective-pipeline.ts';
 import { refuseQuantized } from './quantized-already.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
 import { tensorStore } from './runtime/tensor-store.ts';
-import { firstRun, maskOf, samplesFor, type DataOptions } from './samples.ts';
+import { firstRun, maskOf, samplesFor, type DataOptions } from './model-samples.ts';
 import { readStatistics, writeStatistics } from './statistics-file.ts';
 
 export interface CompileOptions {

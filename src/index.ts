@@ -2,7 +2,7 @@
 export { bench, type BenchOptions, type LengthFigures, type ModelFigures } from './bench/bench.ts';
 export { compile, type CompileOptions } from './compile.ts';
 export type { CompileReport, LeftAtRunTime, PassFigures, WrittenFile } from './compile-report.ts';
-export { evaluate, type Comparison, type EvaluateOptions, type Evaluation, type OutputError } from './eval/compare.ts';
+export { evaluate, type Comparison, type EvaluateOptions, type Evaluation, type OutputError } from './eval/evaluate.ts';
 export { perplexity, type Perplexity } from './eval/perplexity.ts';
 export type { SiteError } from './eval/site-errors.ts';
 export { inspect, type Inspection } from './inspect.ts';
@@ -11,7 +11,7 @@ export { loadPlugins } from './plugins.ts';
 export type { KernelChoice, KernelUse } from './runtime/kernel-use.ts';
 export { OrtExecutor, type OrtOptions, type OrtProgram } from './runtime/ort-executor.ts';
 export { runPipeline, type PipelineOptions } from './run-pipeline.ts';
-export { samplesFor, type DataOptions } from './samples.ts';
+export { samplesFor, type DataOptions } from './model-samples.ts';
 export { lowerTo, readModel, targetNamed, targets, writeModel, type Target } from '../codegen/index.ts';
 export * from '../ir/index.ts';
 export * from '../passes/index.ts';

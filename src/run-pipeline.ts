@@ -5,7 +5,7 @@ import { syntheticFeeds } from './model.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
 import { fileSpool } from './runtime/spool.ts';
 import { tensorStore } from './runtime/tensor-store.ts';
-import { maskOf } from './samples.ts';
+import { maskOf } from './model-samples.ts';
 
 /** What a pipeline runs with. */
 export interface PipelineOptions {

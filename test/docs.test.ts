@@ -9,7 +9,7 @@ import { codes, parseGraph, printGraph, verify, type Capability, type Node } fro
 import { operators } from '../passes/operators/index.ts';
 import { formatPipeline, PassManager, passes, schemes } from '../passes/index.ts';
 import { generateDocs, pages } from '../scripts/generate-docs.ts';
-import { effectivePipeline } from '../src/pipeline.ts';
+import { effectivePipeline } from '../src/effective-pipeline.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const docs = join(root, 'docs');

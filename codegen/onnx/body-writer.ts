@@ -1,6 +1,6 @@
 import type { Attribute } from '../../ir/attributes.ts';
 import { fail } from '../../ir/diagnostics.ts';
-import type { AttributeProto, FunctionProto, NodeProto } from './messages.ts';
+import type { AttributeProto, FunctionProto, NodeProto } from './proto-types.ts';
 import { int64 } from './proto.ts';
 import { attributeTypes as kinds } from './schema.ts';
 

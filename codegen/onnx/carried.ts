@@ -1,6 +1,6 @@
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import type { Tensor } from '../../ir/tensor.ts';
-import type { AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto } from './messages.ts';
+import type { AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto } from './proto-types.ts';
 
 /** What the importer keeps of the model and of a graph beside its values and nodes. */
 export interface GraphCarried {

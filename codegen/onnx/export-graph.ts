@@ -5,7 +5,7 @@ import type { TensorType } from '../../ir/types.ts';
 import { carriedOfGraph, carriedOfNode, carriedOfValue } from './carried.ts';
 import { tensorPieces, type ExternalPlace } from './export-tensor.ts';
 import { completeAttributes, type LocalFunctions } from './functions.ts';
-import type { AttributeProto, NodeProto, TypeProto, ValueInfoProto } from './messages.ts';
+import type { AttributeProto, NodeProto, TypeProto, ValueInfoProto } from './proto-types.ts';
 import { field, type Piece } from './pieces.ts';
 import { encodeMessage, int64 } from './proto.ts';
 import { attributeTypes as kinds } from './schema.ts';

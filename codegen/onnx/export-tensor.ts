@@ -1,7 +1,7 @@
 import { fail } from '../../ir/diagnostics.ts';
 import type { Tensor } from '../../ir/tensor.ts';
 import { bytesFor, sizeOf } from '../../ir/types.ts';
-import type { TensorProto } from './messages.ts';
+import type { TensorProto } from './proto-types.ts';
 import { field, type Piece } from './pieces.ts';
 import { encodeMessage, int64 } from './proto.ts';
 import { externalLocation } from './schema.ts';

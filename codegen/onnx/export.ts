@@ -9,7 +9,7 @@ import { carriedOfGraph, carriedOfValue } from './carried.ts';
 import { graphPieces, spellingOf, type Placement } from './export-graph.ts';
 import { dataLength, type ExternalPlace } from './export-tensor.ts';
 import { bodyOpset, functionsFor, hasBody, qcDomain } from './functions.ts';
-import type { FunctionProto, ModelProto } from './messages.ts';
+import type { FunctionProto, ModelProto } from './proto-types.ts';
 import { field, joined, lengthOf, type Piece } from './pieces.ts';
 import { encodeMessage, int64, toNumber } from './proto.ts';
 import { smallPayload } from './skeleton.ts';

@@ -3,7 +3,7 @@ import { dirname, isAbsolute, normalize, relative, resolve, sep } from 'node:pat
 import { fail, type Location } from '../../ir/diagnostics.ts';
 import type { FileRange } from '../../ir/tensor.ts';
 import { rangeReader, stampFile, type FileStamp } from './files.ts';
-import type { TensorProto } from './messages.ts';
+import type { TensorProto } from './proto-types.ts';
 
 /** A range of a side file, and what reads it. */
 export interface ExternalRange {

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync, statSync, type Stats } from 'node:fs';
 import { basename } from 'node:path';
 import { fail, type Location } from '../../ir/diagnostics.ts';
-import type { DiagnosticCode } from '../../ir/codes.ts';
+import type { DiagnosticCode } from '../../ir/diagnostic-codes.ts';
 import type { FileRange } from '../../ir/tensor.ts';
 
 /** What tells a file from another one that was put in its place since. */

@@ -6,7 +6,7 @@ import { inMemory } from '../../ir/tensor.ts';
 import { isKernel, kernelBody, kernelOverload } from '../kernels/bodies/index.ts';
 import { kernelNamed, nameOfCall } from '../kernels/names.ts';
 import { attributeProto, functionProto, type Body } from './body-writer.ts';
-import type { FunctionProto, NodeProto } from './messages.ts';
+import type { FunctionProto, NodeProto } from './proto-types.ts';
 import { attributeTypes as kinds } from './schema.ts';
 
 /** The domain of our operators. */

@@ -4,7 +4,7 @@ import { fail, type Location } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import { int64s, scalar, dense, type Tensor } from '../../ir/tensor.ts';
 import { tensorDetails, tensorFromProto, type TensorSources } from './import-tensor.ts';
-import type { AttributeProto, GraphProto, NodeProto } from './messages.ts';
+import type { AttributeProto, GraphProto, NodeProto } from './proto-types.ts';
 import { encodeMessage, toBigInt, without } from './proto.ts';
 import { attributeTypes as kinds } from './schema.ts';
 

@@ -5,7 +5,7 @@ import { tensorType, type TensorType } from '../../ir/types.ts';
 import { carry, type GraphCarried, type NodeCarried, type ValueCarried } from './carried.ts';
 import { attributeDetails, attributeFromProto, constantOf, isDefaultDomain } from './import-attributes.ts';
 import { sparseFromProto, tensorDetails, tensorFromProto, type TensorSources } from './import-tensor.ts';
-import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from './messages.ts';
+import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from './proto-types.ts';
 import { without } from './proto.ts';
 import { kernelNamed } from '../kernels/names.ts';
 import { qcDomain } from './functions.ts';

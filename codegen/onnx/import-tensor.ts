@@ -3,7 +3,7 @@ import { inFile, inMemory, integers, lazy, type FileRange, type Tensor } from '.
 import { bytesFor, sizeOf, type DType } from '../../ir/types.ts';
 import type { SparseParts } from './carried.ts';
 import type { ExternalFiles } from './external.ts';
-import type { SparseTensorProto, TensorProto } from './messages.ts';
+import type { SparseTensorProto, TensorProto } from './proto-types.ts';
 import { toNumber, without } from './proto.ts';
 import { externalLocation } from './schema.ts';
 import { fieldOf, packTyped, typedFields } from './tensor-data.ts';

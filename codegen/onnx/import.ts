@@ -10,7 +10,7 @@ import { isDefaultDomain } from './import-attributes.ts';
 import { allNames, graphFromProto } from './import-graph.ts';
 import { inlineFunctions } from './inline.ts';
 import type { TensorSources } from './import-tensor.ts';
-import type { ModelProto } from './messages.ts';
+import type { ModelProto } from './proto-types.ts';
 import { explained } from './not-a-model.ts';
 import { decodeModel, toNumber, without } from './proto.ts';
 import { readSkeleton } from './skeleton.ts';

@@ -2,7 +2,7 @@ import { fail } from '../../ir/diagnostics.ts';
 import { placeOf } from './files.ts';
 import { isDefaultDomain } from './import-attributes.ts';
 import { allNames } from './import-graph.ts';
-import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto } from './messages.ts';
+import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto } from './proto-types.ts';
 import { toNumber } from './proto.ts';
 
 /** A model whose graph calls none of its own functions, except those of `qc`. */

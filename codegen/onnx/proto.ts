@@ -1,10 +1,10 @@
 import { basename } from 'node:path';
 import protobuf from 'protobufjs';
 import { fail, QcError } from '../../ir/diagnostics.ts';
-import type { Int64, Messages, ModelProto, Unknowns } from './messages.ts';
+import type { Int64, Messages, ModelProto, Unknowns } from './proto-types.ts';
 import { onnxSchema } from './schema.ts';
 
-export type * from './messages.ts';
+export type * from './proto-types.ts';
 
 /** Where an error is reported: the file, and how a place in the decoded bytes maps to a place in it. */
 export interface DecodeOrigin {

@@ -1,5 +1,5 @@
 import { fail, type Location } from '../../ir/diagnostics.ts';
-import type { GraphProto, NodeProto } from './messages.ts';
+import type { GraphProto, NodeProto } from './proto-types.ts';
 
 /** Names that a graph defines, each once; a second definition is QC4105. */
 export function definedNames(graph: GraphProto, file: string): Set<string> {

@@ -1,5 +1,5 @@
 import type { DType } from '../../ir/types.ts';
-import type { TensorProto } from './messages.ts';
+import type { TensorProto } from './proto-types.ts';
 import { toBigInt } from './proto.ts';
 
 /** The fields of a tensor that hold elements by their own kind. */

@@ -1,5 +1,5 @@
 import { dtypes, type Dim, type DType, type TensorType } from '../../ir/types.ts';
-import type { DimensionProto, TypeProto } from './messages.ts';
+import type { DimensionProto, TypeProto } from './proto-types.ts';
 import { int64, toNumber } from './proto.ts';
 
 /** The element type of an ONNX data type number; null when the IR has none for it. */

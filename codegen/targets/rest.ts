@@ -5,7 +5,7 @@ import { lowerAttentions } from './standard/attention.ts';
 import { lowerDynamic } from './standard/dynamic.ts';
 import { lowerTransform } from './standard/transform.ts';
 import { lowerWeight, type PlainWeights } from './standard/weight.ts';
-import { forEachOf, eraseSites } from './walk.ts';
+import { forEachOf, eraseSites } from './nodes.ts';
 
 /** What is left of the IR's own operators, and attentions, in standard operators. */
 export function lowerRest(graph: Graph, weights: PlainWeights): void {

@@ -1,7 +1,7 @@
 import type { Graph, Node } from '../../ir/graph.ts';
 import { Decode, Encode } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
-import { nameOf } from './walk.ts';
+import { nameOf } from './nodes.ts';
 
 /** A channel transform that no weight, norm or kernel took: it becomes a Gather, a Mul and an Add, as far as it has these parts. */
 export interface LeftTransform {

@@ -22,17 +22,8 @@ import { quantile } from '../observe/histogram.ts';
 import { reductions } from '../observe/reductions/index.ts';
 import { statisticsAt, type Statistics } from '../observe/statistics.ts';
 import { schemeNamed } from './schemes.ts';
-import {
-  averageOf,
-  channelGroups,
-  clusterGrid,
-  groupRanges,
-  layoutOptions,
-  rowGroups,
-  runTimeBlock,
-  usualRange,
-  usualRangeName,
-} from './layout.ts';
+import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock } from './scale-groups.ts';
+import { averageOf, usualRange, usualRangeName } from './usual-range.ts';
 import { weightParameters } from './weights.ts';
 
 interface Settings extends Layout {

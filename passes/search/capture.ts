@@ -6,7 +6,7 @@ import { giveOut, sweep } from '../blocks/sweep.ts';
 import { drawn, rowsOf } from './draw.ts';
 import { names } from './loss-graph.ts';
 import type { LossSample } from './search.ts';
-import type { Target } from './target.ts';
+import type { SearchedSite } from './searched-site.ts';
 
 export interface CaptureSettings {
   /** How many tokens the loss is measured on. */
@@ -19,23 +19,23 @@ export interface CaptureSettings {
 /** What was captured on the way of some samples through the model. */
 export interface Captured {
   /** What the loss of a site is measured on: whole samples where it feeds an attention, else tokens drawn from them. */
-  samplesAt(target: Target): Promise<readonly LossSample[]>;
+  samplesAt(searched: SearchedSite): Promise<readonly LossSample[]>;
 }
 
-/** Runs samples that are drawn with the seed, and keeps in the spool what the loss graphs of the targets read. */
+/** Runs samples that are drawn with the seed, and keeps in the spool what the loss graphs of the sites read. */
 export async function capture(
   graph: Graph,
-  targets: readonly Target[],
+  searched: readonly SearchedSite[],
   settings: CaptureSettings,
   spool: Spool,
   ctx: PassContext,
 ): Promise<Captured> {
   const all = ctx.services.samples ?? [];
-  const { samples: seen, tokens: counted } = targets[0]!.statistics;
+  const { samples: seen, tokens: counted } = searched[0]!.statistics;
   const enough = Math.max(1, Math.ceil((settings.tokens * seen) / Math.max(1, counted)));
   const places = drawn(all.length, Math.min(enough, settings.batch ?? enough), settings.seed);
   const samples: Samples = { length: places.length, at: (s) => all.at(places[s]!) };
-  const wanted = new Map(targets.map((t) => [t.site.key, [t.site.x, ...t.region.others]] as const));
+  const wanted = new Map(searched.map((t) => [t.site.key, [t.site.x, ...t.region.others]] as const));
   await sweep(graph, samples, ctx, {
     augment: (block, copies) => giveOut(block, copies, [...wanted.values()].flat()),
     async onSample(s, values) {
@@ -48,13 +48,11 @@ export async function capture(
   });
   const mask = ctx.services.mask ?? '';
   return {
-    async samplesAt(target) {
+    async samplesAt({ site, region }) {
       const whole = await Promise.all(
-        places.map(async (_, s) =>
-          sampleOf(await spool.get(`${target.site.key} ${s}`), target.site.x.name, (await sampleAt(samples, s))[mask]),
-        ),
+        places.map(async (_, s) => sampleOf(await spool.get(`${site.key} ${s}`), site.x.name, (await sampleAt(samples, s))[mask])),
       );
-      return target.region.mixesTokens ? whole : tokensOf(whole, settings);
+      return region.mixesTokens ? whole : tokensOf(whole, settings);
     },
   };
 }

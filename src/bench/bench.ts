@@ -10,7 +10,7 @@ import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
 import { temporaryFolders } from '../runtime/temporary-folders.ts';
 import { benchInput, type BenchInput } from './feeds.ts';
 import { operatorTimes, type OperatorTime, type ProfileEvent } from './profile.ts';
-import { ratioTo, timesOf, type Times } from './statistics.ts';
+import { ratioTo, timesOf, type Times } from './times.ts';
 
 export interface BenchOptions {
   /** Model files; the others are compared with the first. */

@@ -1,5 +1,5 @@
 import { CommanderError } from '@commander-js/extra-typings';
-import { codeEntry, type Family } from '../../ir/codes.ts';
+import { codeEntry, type Family } from '../../ir/diagnostic-codes.ts';
 import { diagnostic, QcError, type Diagnostic } from '../../ir/diagnostics.ts';
 
 /** Exit codes by the family of a diagnostic code. */

@@ -2,7 +2,7 @@ import { fail } from '../../ir/index.ts';
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor, Program } from '../../passes/index.ts';
 import { modelInputs } from '../data/inputs.ts';
-import { numbersIn } from './numbers.ts';
+import { floatElements } from './float-elements.ts';
 
 export interface Perplexity {
   /** exp of the mean over windows of the mean next-token loss. */
@@ -14,8 +14,8 @@ export interface Perplexity {
 
 /** The result that holds the logits. */
 export function logitsOf(outputs: Feeds): HostTensor {
-  const logits = outputs['logits'] ?? Object.values(outputs).find((t) => numbersIn(t) !== null && t.shape.length === 3);
-  const data = numbersIn(logits);
+  const logits = outputs['logits'] ?? Object.values(outputs).find((t) => floatElements(t) !== null && t.shape.length === 3);
+  const data = floatElements(logits);
   return logits && data ? { ...logits, data } : fail('QC2103', 'the model gives no logits [batch, seq, vocabulary] of f32 or f16');
 }
 

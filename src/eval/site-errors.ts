@@ -28,7 +28,7 @@ import {
 import { fail } from '../../ir/diagnostics.ts';
 import type { ModelInput } from '../data/inputs.ts';
 import { Noise } from './noise.ts';
-import { numbersIn } from './numbers.ts';
+import { floatElements } from './float-elements.ts';
 
 /** The quantization error of a value inside a model. */
 export interface SiteError {
@@ -77,7 +77,7 @@ async function compareChunk(float: Graph, model: Graph, windows: readonly Feeds[
   try {
     await eachOutput(float, windows, settings, async (name, s, value) => spool.put(`${name} ${s}`, { value }));
     await eachOutput(model, windows, settings, async (name, s, value) => {
-      const [x, y] = [numbersIn((await spool.get(`${name} ${s}`))['value']), numbersIn(value)];
+      const [x, y] = [floatElements((await spool.get(`${name} ${s}`))['value']), floatElements(value)];
       if (x && y && x.length === y.length) found.get(name)?.add(x, y);
       else found.delete(name);
     });

@@ -2,7 +2,7 @@ import { fail, type Location } from '../../ir/diagnostics.ts';
 import { dtypes, tensorType, type DType, type TensorType } from '../../ir/types.ts';
 import type { TypedData } from '../../ir/tensor.ts';
 import type { Feeds } from '../../passes/infra/executor.ts';
-import type { RuntimeType, WirePort, WireTensors } from './messages.ts';
+import type { RuntimeType, WirePort, WireTensors } from './process-messages.ts';
 
 /** A named input or output of a loaded graph. */
 export interface Port extends TensorType {

@@ -3,7 +3,7 @@ import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** @import { TypedData } from '../../ir/tensor.ts' */
-/** @import { PackedTensors, RuntimeType, WireTensors } from './messages.ts' */
+/** @import { PackedTensors, RuntimeType, WireTensors } from './process-messages.ts' */
 
 // A message costs some 9 milliseconds for a megabyte, a file 2.
 const largest = 64 * 1024;

@@ -1,7 +1,7 @@
 import type { Feeds } from '../../passes/infra/executor.ts';
 import { feedsToWire } from './boundary.ts';
 import { kernelOperatorsIn, kernelUse, type KernelChoice } from './kernel-use.ts';
-import type { SessionSettings } from './messages.ts';
+import type { SessionSettings } from './process-messages.ts';
 import { placeOf, type Subject } from './refusal.ts';
 import { startSessionHost } from './session-host.ts';
 

@@ -8,7 +8,7 @@ import type { Executor, Feeds, Program } from '../../passes/infra/executor.ts';
 import { crosses, feedsFromWire, feedsToWire, portFrom, refuseToCross, type Port } from './boundary.ts';
 import { countKernelOperators, kernelOperatorsIn, kernelUse, type KernelChoice, type KernelUse } from './kernel-use.ts';
 import { temporaryFolderFails } from './machine-faults.ts';
-import type { SessionSettings } from './messages.ts';
+import type { SessionSettings } from './process-messages.ts';
 import { placeOf, type Subject } from './refusal.ts';
 import { startSessionHost, type SessionHost } from './session-host.ts';
 import { temporaryFolders } from './temporary-folders.ts';

@@ -3,7 +3,17 @@ import { startChild } from './child-processes.ts';
 import { packed, unpacked } from './exchange.mjs';
 import { openKernels } from './kernels.ts';
 import { codeOf, inTemporary, processFault } from './machine-faults.ts';
-import type { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, WirePort, WireTensors } from './messages.ts';
+import type {
+  Answer,
+  Memory,
+  OpenedSession,
+  PackedTensors,
+  Reply,
+  Request,
+  SessionSettings,
+  WirePort,
+  WireTensors,
+} from './process-messages.ts';
 import { refuse, type Failure, type Subject } from './refusal.ts';
 import { temporaryFolders } from './temporary-folders.ts';
 

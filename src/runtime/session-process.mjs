@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { packed, unpacked } from './exchange.mjs';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
-/** @import { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, WirePort, WireTensor } from './messages.ts' */
+/** @import { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, WirePort, WireTensor } from './process-messages.ts' */
 
 /** The folder of large arrays, and the loader of the kernels where there is one. */
 const [folder = '', loader] = process.argv.slice(2);

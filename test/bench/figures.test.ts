@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { benchInput } from '../../src/bench/feeds.ts';
 import { operatorTimes, type ProfileEvent } from '../../src/bench/profile.ts';
-import { quantile, ratioTo, timesOf } from '../../src/bench/statistics.ts';
+import { quantile, ratioTo, timesOf } from '../../src/bench/times.ts';
 import { Graph, tensorType, type Dim } from '../../ir/index.ts';
 import { syntheticFeeds } from '../../src/model.ts';
 import { errorOf } from '../support/run.ts';

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { int64 } from '../../codegen/onnx/proto.ts';
-import { codes } from '../../ir/codes.ts';
+import { codes } from '../../ir/diagnostic-codes.ts';
 import { model, node, value } from '../codegen/models.ts';
 import { scratch } from '../data/arrays.ts';
 import { fixture, leftOver, libraryUrl, qc, removeTemporary } from './binary.ts';

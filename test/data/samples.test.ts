@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import type { DiagnosticCode } from '../../ir/codes.ts';
+import type { DiagnosticCode } from '../../ir/diagnostic-codes.ts';
 import type { DType } from '../../ir/types.ts';
 import { loadSamples, modelInputs, type InputNames, type ModelInput, type Sample, type SampleOptions } from '../../src/data/samples.ts';
 import type { TextTokenizer } from '../../src/data/tokenizer.ts';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compile, schemes } from '../../src/index.ts';
-import { evaluate } from '../../src/eval/compare.ts';
+import { evaluate } from '../../src/eval/evaluate.ts';
 
 const model = 'test/fixtures/exported/opt-tiny-op13.onnx';
 const seq = 24;

@@ -2,12 +2,12 @@ import { afterAll, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { inferTypes } from '../../ir/index.ts';
 import { capture } from '../../passes/search/capture.ts';
-import { targetsOf } from '../../passes/methods/os-plus/os-plus.ts';
+import { osPlusSites } from '../../passes/methods/os-plus/os-plus.ts';
 import { bestThreshold, type ThresholdSettings } from '../../passes/methods/os-plus/threshold.ts';
 import { openModel } from '../../src/model.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
-import { samplesFor } from '../../src/samples.ts';
+import { samplesFor } from '../../src/model-samples.ts';
 import { passContext, runPipeline } from '../support/run.ts';
 
 const demo = 'examples/demo';
@@ -23,15 +23,15 @@ test.each(['w8a8', 'w4a8'])(
     await runPipeline(executor, graph, `raise,fold-constants,tie-weights,mark-sites{scheme=${scheme}},observe,calibrate`, { samples });
     inferTypes(graph);
     const ctx = passContext(executor, samples);
-    const targets = targetsOf(graph, true, ctx);
-    expect(targets).toHaveLength(8);
+    const searched = osPlusSites(graph, true, ctx);
+    expect(searched).toHaveLength(8);
     const spool = fileSpool();
-    const captured = await capture(graph, targets, { tokens: 256, batch: null, seed: 0 }, spool, ctx);
+    const captured = await capture(graph, searched, { tokens: 256, batch: null, seed: 0 }, spool, ctx);
     const layout = { weights: 'auto', activations: 'auto', block: 32, multiples: false } as const;
     const settings: ThresholdSettings = { scheme, steps: null, low: 1, search: 'two-pass', ...layout };
-    for (const target of targets) {
-      const quick = await bestThreshold(graph, target, settings, captured, ctx);
-      const all = await bestThreshold(graph, target, { ...settings, search: 'exhaustive' }, captured, ctx);
+    for (const at of searched) {
+      const quick = await bestThreshold(graph, at, settings, captured, ctx);
+      const all = await bestThreshold(graph, at, { ...settings, search: 'exhaustive' }, captured, ctx);
       expect(quick!.loss).toBeGreaterThanOrEqual(all!.loss);
       expect(quick!.loss).toBeLessThanOrEqual(1.01 * all!.loss);
     }

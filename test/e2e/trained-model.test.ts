@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compile, type CompileOptions, type CompileReport } from '../../src/index.ts';
-import { evaluate } from '../../src/eval/compare.ts';
+import { evaluate } from '../../src/eval/evaluate.ts';
 import type { KernelChoice } from '../../src/runtime/kernel-use.ts';
 
 const demo = 'examples/demo';

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ChannelRange } from '../../ir/index.ts';
 import { reductions, schemeNamed, type Statistics } from '../../passes/index.ts';
-import { averageOf, usualRange, usualRangeName, widened } from '../../passes/quantize/layout.ts';
+import { averageOf, usualRange, usualRangeName, widened } from '../../passes/quantize/usual-range.ts';
 import { numbers } from '../support/run.ts';
 import { statisticsFrom } from '../support/statistics.ts';
 

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { int64 } from '../../codegen/onnx/proto.ts';
 import { attributeTypes as kinds } from '../../codegen/onnx/schema.ts';
-import type { FunctionProto, NodeProto } from '../../codegen/onnx/messages.ts';
+import type { FunctionProto, NodeProto } from '../../codegen/onnx/proto-types.ts';
 import { findKernelFiles } from '../../src/runtime/kernel-files.ts';
 import { countKernelOperators } from '../../src/runtime/kernel-use.ts';
 import { readModel } from '../../codegen/index.ts';

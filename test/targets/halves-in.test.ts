@@ -5,7 +5,7 @@ import { floatsFromHalf } from '../../ir/float16.ts';
 import { encodeFloats, floats, inMemory } from '../../ir/tensor.ts';
 import { sizeOf, type DType } from '../../ir/types.ts';
 import type { Feeds, HostTensor } from '../../passes/index.ts';
-import { evaluate } from '../../src/eval/compare.ts';
+import { evaluate } from '../../src/eval/evaluate.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
 import { graphAttribute, i64, intAttribute, model, node, number, raw, tensorAttribute, value } from '../codegen/models.ts';
 import { scratch } from '../data/arrays.ts';

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { readModel, targetNamed, targets } from '../../codegen/index.ts';
 import { definePass, formatPipeline, PassManager, passes, schemes } from '../../passes/index.ts';
-import { effectivePipeline } from '../../src/pipeline.ts';
+import { effectivePipeline } from '../../src/effective-pipeline.ts';
 import { model as modelOf, value } from '../codegen/models.ts';
 import { scratch } from '../data/arrays.ts';
 import { compileBytes, mlpConstants, mlpNodes, samplesFile } from '../support/compiled.ts';

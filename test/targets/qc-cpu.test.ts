@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { lowerTo, settleOpset, targetNamed, targets, type Lowering } from '../../codegen/index.ts';
 import { cloneGraph, parseGraph, verify, type Graph } from '../../ir/index.ts';
 import { formatPipeline, largestDifference, Ledger, PassManager, passes, runOnce, type Feeds } from '../../passes/index.ts';
-import { effectivePipeline } from '../../src/pipeline.ts';
+import { effectivePipeline } from '../../src/effective-pipeline.ts';
 import { OrtExecutor } from '../../src/runtime/ort-executor.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
 import { subject } from '../passes/zoo.ts';

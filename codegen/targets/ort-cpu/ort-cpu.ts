@@ -1,11 +1,11 @@
 import type { Graph, Node } from '../../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize } from '../../../ir/ops/qc.ts';
 import { viewAs } from '../../../ir/ops/view.ts';
-import { lowerCarried } from '../carried.ts';
+import { lowerInt4InInt8 } from '../int4-in-int8.ts';
 import { lowerToNbits, nbitsRefusal } from '../nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
 import type { Lowered, Target } from '../target.ts';
-import { forEachOf, nameOf } from '../walk.ts';
+import { forEachOf, nameOf } from '../nodes.ts';
 import { layout } from './layout.ts';
 
 /** Stock ONNX Runtime on the CPU: MatMulNBits for weights in blocks, per-tensor QDQ that ORT fuses to integer products. */
@@ -36,7 +36,7 @@ function lowerProduct(graph: Graph, node: Node, weight: QuantizedWeight): Omit<L
   if (!hasOneByteScale(node)) return { left: `runs in float behind QDQ: ${refused}` };
   const whole = weight.sizes.length === 1;
   if (weight.qmax > 7 && whole) return { done: 'fused static int8' };
-  return lowerCarried(graph, weight)
+  return lowerInt4InInt8(graph, weight)
     ? { done: 'fused static int8, weight stored in 4 bits' }
     : { left: 'runs in float behind QDQ: its row groups have scales of their own' };
 }

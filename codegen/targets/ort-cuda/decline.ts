@@ -4,7 +4,7 @@ import { Decode, Encode } from '../../../ir/ops/qc.ts';
 import { isOutput } from '../../../ir/pattern.ts';
 import { quantizedWeight } from '../quantized.ts';
 import type { Lowered } from '../target.ts';
-import { forEachOf, eraseSites, nameOf } from '../walk.ts';
+import { forEachOf, eraseSites, nameOf } from '../nodes.ts';
 import { integerRefusal } from './integers.ts';
 import { quantizerOf, quantizers } from './quantizer.ts';
 

@@ -2,7 +2,7 @@ import type { Graph, Node } from '../../../ir/graph.ts';
 import { inBlocks, lowerToNbits, weightRefusal } from '../nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
 import type { Lowered, Target } from '../target.ts';
-import { forEachOf, nameOf } from '../walk.ts';
+import { forEachOf, nameOf } from '../nodes.ts';
 import { declineQuantizers } from './decline.ts';
 import { lowerToIntegers, type Codes } from './integers.ts';
 import { layout } from './layout.ts';

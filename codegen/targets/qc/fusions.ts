@@ -11,7 +11,7 @@ import { inMemory } from '../../../ir/tensor.ts';
 import { emitKernel, resultOf } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
 import type { Lowered } from '../target.ts';
-import { nameOf } from '../walk.ts';
+import { nameOf } from '../nodes.ts';
 import { sameShape } from './tail.ts';
 
 /** A product whose result is only quantized gives its codes at once. True when it was so. */

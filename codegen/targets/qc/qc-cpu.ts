@@ -1,5 +1,5 @@
 import type { Target } from '../target.ts';
-import { kernels, lowerToKernels } from './kernels.ts';
+import { kernels, lowerToKernels } from './lower-to-kernels.ts';
 import { layout } from './layout.ts';
 
 /** Our kernels on the CPU: clusters in integers, norms that store through an order. Without the library, their bodies run anywhere. */

@@ -1,5 +1,5 @@
 import type { Target } from '../target.ts';
-import { kernels, lowerToKernels } from './kernels.ts';
+import { kernels, lowerToKernels } from './lower-to-kernels.ts';
 import { layout } from './layout.ts';
 
 /** Our kernels on CUDA: the operators of `qc-cpu`, with what is left in float in halves. */

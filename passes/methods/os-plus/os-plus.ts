@@ -9,10 +9,10 @@ import { choice, flag, float, int, text } from '../../infra/options.ts';
 import { definePass, type PassContext } from '../../infra/pass.ts';
 import { reductions } from '../../observe/reductions/index.ts';
 import { statisticsAt } from '../../observe/statistics.ts';
-import { layoutOptions } from '../../quantize/layout.ts';
+import { layoutOptions } from '../../quantize/scale-groups.ts';
 import { capture } from '../../search/capture.ts';
 import { lossRegion } from '../../search/loss-region.ts';
-import type { OsPlusTarget } from './target.ts';
+import type { OsPlusSite } from './os-plus-site.ts';
 import { bestThreshold } from './threshold.ts';
 import { centred, widths } from './thresholds.ts';
 
@@ -42,8 +42,8 @@ export const osPlus = definePass({
   traits: ['equalized'],
   async run(graph, ctx, settings) {
     inferTypes(graph);
-    const targets = targetsOf(graph, settings.shift, ctx);
-    if (targets.length === 0) return;
+    const found = osPlusSites(graph, settings.shift, ctx);
+    if (found.length === 0) return;
     if (settings.threshold === null && !ctx.services.samples?.length) {
       fail('QC2101', 'the search of os+ measures its loss on samples, and there are none', undefined, {
         hint: 'give samples with --calib, or a threshold: os+{threshold=5}',
@@ -51,11 +51,11 @@ export const osPlus = definePass({
     }
     const spool = ctx.services.spool();
     try {
-      const captured = settings.threshold === null ? await capture(graph, targets, settings, spool, ctx) : null;
-      for (const [done, t] of targets.entries()) {
+      const captured = settings.threshold === null ? await capture(graph, found, settings, spool, ctx) : null;
+      for (const [done, t] of found.entries()) {
         const threshold = captured ? ((await bestThreshold(graph, t, settings, captured, ctx))?.threshold ?? null) : settings.threshold;
         transform(graph, t, threshold, ctx);
-        ctx.progress(done + 1, targets.length, 'sites');
+        ctx.progress(done + 1, found.length, 'sites');
       }
     } finally {
       await spool.close();
@@ -64,10 +64,10 @@ export const osPlus = definePass({
 });
 
 /** The sites behind norms that can take a scale; those that cannot are reported. */
-export const targetsOf = (graph: Graph, shift: boolean, ctx: PassContext): readonly OsPlusTarget[] =>
-  sites(graph).flatMap((site) => target(graph, site, shift, ctx) ?? []);
+export const osPlusSites = (graph: Graph, shift: boolean, ctx: PassContext): readonly OsPlusSite[] =>
+  sites(graph).flatMap((site) => osPlusSite(graph, site, shift, ctx) ?? []);
 
-function target(graph: Graph, site: Site, shift: boolean, ctx: PassContext): OsPlusTarget | null {
+function osPlusSite(graph: Graph, site: Site, shift: boolean, ctx: PassContext): OsPlusSite | null {
   if (site.role !== 'norm') return null;
   const statistics = statisticsAt(site);
   if (!statistics) {
@@ -90,7 +90,7 @@ function target(graph: Graph, site: Site, shift: boolean, ctx: PassContext): OsP
 }
 
 /** Centres the channels of a site and shrinks those that are wider than the threshold; null: none is. */
-function transform(graph: Graph, t: OsPlusTarget, threshold: number | null, ctx: PassContext): void {
+function transform(graph: Graph, t: OsPlusSite, threshold: number | null, ctx: PassContext): void {
   const at = centred(t.statistics.range, t.shift);
   const width = threshold === null ? at.half.map(() => 1) : widths(at.half, threshold);
   changeBasis(graph, t.site, standardize(at.centre, width));

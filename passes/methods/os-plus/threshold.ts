@@ -6,14 +6,15 @@ import type { Scheme } from '../../../ir/scheme.ts';
 import { pick, type Feeds } from '../../infra/executor.ts';
 import type { PassContext } from '../../infra/pass.ts';
 import { movedStatistics } from '../../observe/statistics.ts';
-import { channelGroups, clusterGrid, rowGroups, runTimeBlock, usualRange } from '../../quantize/layout.ts';
+import { channelGroups, clusterGrid, rowGroups, runTimeBlock } from '../../quantize/scale-groups.ts';
+import { usualRange } from '../../quantize/usual-range.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
 import type { Captured } from '../../search/capture.ts';
 import { lossGraph, names, type LossActivation } from '../../search/loss-graph.ts';
 import { sameLoss, search, type Found, type LossSample, type SearchKind } from '../../search/search.ts';
 import { stacked } from '../../search/stack.ts';
 import { candidateFeeds } from './candidate.ts';
-import type { OsPlusTarget } from './target.ts';
+import type { OsPlusSite } from './os-plus-site.ts';
 import { centred, thresholds, widths } from './thresholds.ts';
 
 export interface ThresholdSettings extends Layout {
@@ -26,7 +27,7 @@ export interface ThresholdSettings extends Layout {
 /** The threshold of a site with the least loss on what was captured; null where every channel is narrow already. */
 export async function bestThreshold(
   graph: Graph,
-  t: OsPlusTarget,
+  t: OsPlusSite,
   settings: ThresholdSettings,
   captured: Captured,
   ctx: PassContext,
@@ -63,7 +64,7 @@ export async function bestThreshold(
 }
 
 /** Whether no value that the loss reads has a fixed number of rows. */
-const takesBatches = ({ site, region }: OsPlusTarget): boolean =>
+const takesBatches = ({ site, region }: OsPlusSite): boolean =>
   [site.x, ...region.others].every((v) => typeof v.type?.shape?.[0] !== 'number');
 
 /** The quantizer that the site will have: the scheme's, or symmetric in blocks where the target quantizes so. */

@@ -3,7 +3,7 @@ import type { Graph } from '../../../ir/index.ts';
 import { flattened, formatPipeline, PassManager, passes, type PassCall } from '../../../passes/index.ts';
 import { compile } from '../../compile.ts';
 import { defaultTarget } from '../../default-target.ts';
-import { effectivePipeline, type BlockOrder } from '../../pipeline.ts';
+import { effectivePipeline, type BlockOrder } from '../../effective-pipeline.ts';
 import { loadPlugins } from '../../plugins.ts';
 import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';

@@ -1,4 +1,4 @@
-import type { DataOptions } from '../../samples.ts';
+import type { DataOptions } from '../../model-samples.ts';
 
 /** The options that say where calibration data comes from. */
 export interface DataFlags {

@@ -1,5 +1,5 @@
 import { diagnostic, fail, type Diagnostic } from '../../../ir/index.ts';
-import { evaluate, type Comparison, type Evaluation } from '../../eval/compare.ts';
+import { evaluate, type Comparison, type Evaluation } from '../../eval/evaluate.ts';
 import type { SiteError } from '../../eval/site-errors.ts';
 import type { KernelChoice } from '../../runtime/kernel-use.ts';
 import { documentOf, exitCodeFor } from '../errors.ts';

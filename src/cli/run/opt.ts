@@ -10,7 +10,7 @@ import { loadPlugins } from '../../plugins.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import { fileSpool } from '../../runtime/spool.ts';
 import { tensorStore } from '../../runtime/tensor-store.ts';
-import { firstRun, maskOf, samplesFor } from '../../samples.ts';
+import { firstRun, maskOf, samplesFor } from '../../model-samples.ts';
 import { readStatistics } from '../../statistics-file.ts';
 import type { Io } from '../command.ts';
 import { startProgress } from '../progress.ts';

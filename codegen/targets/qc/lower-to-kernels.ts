@@ -8,7 +8,7 @@ import { tensorType } from '../../../ir/types.ts';
 import { emitKernel } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
 import type { Lowered } from '../target.ts';
-import { forEachOf, eraseSites, nameOf } from '../walk.ts';
+import { forEachOf, eraseSites, nameOf } from '../nodes.ts';
 import { fuseNorm, fuseProduct } from './fusions.ts';
 import { lowerProduct, type Codes } from './products.ts';
 

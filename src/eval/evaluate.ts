@@ -5,12 +5,12 @@ import { checkFeedable, inputsOf, lookInto, vocabularyOf } from '../model.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor } from '../runtime/ort-executor.ts';
 import { fileSpool } from '../runtime/spool.ts';
-import { firstRun, samplesFor, type DataOptions } from '../samples.ts';
+import { firstRun, samplesFor, type DataOptions } from '../model-samples.ts';
 import { Divergence } from './divergence.ts';
 import { nextTokenLoss, predictedIn } from './perplexity.ts';
 import { siteErrors, type SiteError } from './site-errors.ts';
 import { Noise } from './noise.ts';
-import { numbersIn } from './numbers.ts';
+import { floatElements } from './float-elements.ts';
 
 export interface EvaluateOptions {
   readonly model: string;
@@ -157,7 +157,7 @@ function noLogits(inputs: Feeds, outputs: Feeds, tokens: ModelInput | null): nev
 
 /** The output that holds logits: the one of that name, or one with an element for each word of the vocabulary. */
 function logitsName(outputs: Feeds, vocabulary: number | null): string | null {
-  const candidates = Object.entries(outputs).filter(([, t]) => numbersIn(t) !== null && t.shape.length === 3);
+  const candidates = Object.entries(outputs).filter(([, t]) => floatElements(t) !== null && t.shape.length === 3);
   const named = candidates.find(([name]) => name === 'logits');
   const fitting = vocabulary === null ? undefined : candidates.find(([, t]) => t.shape.at(-1) === vocabulary);
   return (named ?? fitting)?.[0] ?? null;
@@ -202,12 +202,12 @@ class Seen {
   }
   #logitsIn(outputs: Feeds): HostTensor & { readonly data: Float32Array } {
     const logits = outputs[this.#logits!];
-    const data = numbersIn(logits);
+    const data = floatElements(logits);
     return logits && data ? { ...logits, data } : fail('QC2103', `a model has no output ${this.#logits} of f32 or f16`);
   }
   #takeOutputs(model: Feeds, float: Feeds): void {
     for (const [name, tensor] of Object.entries(float)) {
-      const [wanted, found] = [numbersIn(tensor), numbersIn(model[name])];
+      const [wanted, found] = [floatElements(tensor), floatElements(model[name])];
       if (!wanted || !found) continue;
       if (!this.#outputs.has(name)) this.#outputs.set(name, new Noise());
       this.#outputs.get(name)!.add(wanted, found);

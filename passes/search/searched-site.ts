@@ -3,7 +3,7 @@ import type { Statistics } from '../observe/statistics.ts';
 import type { LossRegion } from './loss-region.ts';
 
 /** A site that a method changes, with what it knows of it. */
-export interface Target {
+export interface SearchedSite {
   readonly site: Site;
   readonly statistics: Statistics;
   readonly region: LossRegion;

@@ -46,16 +46,16 @@ function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
   const codes = signed(w.codes);
   const zero = floats(w.zero);
   let most = zero.reduce((least, z) => Math.max(least, Math.abs(z)), 0);
-  eachRow(w.sizes, w.columns, (row, group) => (most = Math.max(most, largestCarried(codes, zero, multiple, row, group, w.columns))));
+  eachRow(w.sizes, w.columns, (row, group) => (most = Math.max(most, largestProduct(codes, zero, multiple, row, group, w.columns))));
   return most <= 127;
 }
 
 /** The largest |(code - zero) * multiple| of a row. */
-function largestCarried(codes: Int8Array, zero: Float32Array, multiple: Int8Array, row: number, group: number, columns: number): number {
+function largestProduct(codes: Int8Array, zero: Float32Array, multiple: Int8Array, row: number, group: number, columns: number): number {
   let most = 0;
   for (let c = 0; c < columns; c++) {
-    const carried = Math.abs((codes[row + c]! - zero[group + c]!) * multiple[group + c]!);
-    if (carried > most) most = carried;
+    const product = Math.abs((codes[row + c]! - zero[group + c]!) * multiple[group + c]!);
+    if (product > most) most = product;
   }
   return most;
 }
@@ -72,7 +72,7 @@ export const zeroPoints = (build: Builder, columns: number): Value =>
  * with one scale for each column carries it exactly. ONNX Runtime computes it once, when it loads the model, and then fuses
  * the product as for any int8 weight. False when the scales do not allow it.
  */
-export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
+export function lowerInt4InInt8(graph: Graph, w: QuantizedWeight): boolean {
   const found = w.qmin >= -8 && w.qmax <= 7 ? multiplesOf(w) : null;
   if (!found) return false;
   const build = Builder.before(w.node, w.node.output.name);
@@ -92,9 +92,9 @@ export function lowerCarried(graph: Graph, w: QuantizedWeight): boolean {
   const codes = build.value('Cast', [build.constant('codes', packedInt4(w.codes))], { to: int(1) }, type);
   const centred = build.value('Sub', [codes, rows('zero', () => Int8Array.from(floats(w.zero)))], {}, type);
   const whole = build.value('Mul', [centred, rows('multiple', () => found.multiple)], {}, type);
-  const carried = build.value('Cast', [whole], { to: int(3) }, tensorType('i8', [w.rows, w.columns]));
+  const product = build.value('Cast', [whole], { to: int(3) }, tensorType('i8', [w.rows, w.columns]));
   const unit = build.constant('scale', inMemory('f32', [w.columns], found.unit));
-  graph.replace(w.node.output, build.value('DequantizeLinear', [carried, unit, zeroPoints(build, w.columns)], { axis: int(1) }, type));
+  graph.replace(w.node.output, build.value('DequantizeLinear', [product, unit, zeroPoints(build, w.columns)], { axis: int(1) }, type));
   graph.erase(w.node);
   return true;
 }

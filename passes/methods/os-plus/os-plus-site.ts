@@ -1,7 +1,7 @@
-import type { Target } from '../../search/target.ts';
+import type { SearchedSite } from '../../search/searched-site.ts';
 
 /** A site behind a norm that OS+ changes. */
-export interface OsPlusTarget extends Target {
+export interface OsPlusSite extends SearchedSite {
   /** Whether its channels are centred. */
   readonly shift: boolean;
 }
