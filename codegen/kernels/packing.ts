@@ -8,7 +8,7 @@ export function storedBits(qmin: number, qmax: number): StoredBits | null {
   return ([3, 4, 8] as const).find((bits) => qmin >= -(2 ** (bits - 1)) && qmax <= 2 ** (bits - 1) - 1) ?? null;
 }
 
-export const stepsOf = (channels: number): number => Math.ceil(channels / step);
+const stepsOf = (channels: number): number => Math.ceil(channels / step);
 
 /** Bytes of a row of codes. */
 export const bytesOf = (channels: number, bits: StoredBits): number => stepsOf(channels) * 4 * bits;

@@ -12,7 +12,7 @@ export const lengthOf = (pieces: readonly Piece[]): number => pieces.reduce((n, 
 export const field = (number: number, content: readonly Piece[]): Piece[] => [tagBytes(number, lengthOf(content)), ...content];
 
 /** The bytes of a piece; QC1601 if a constant has other than the promised number. */
-export function bytesOfPiece(piece: Piece): Uint8Array {
+function bytesOfPiece(piece: Piece): Uint8Array {
   if (piece instanceof Uint8Array) return piece;
   const bytes = piece.tensor.bytes();
   return bytes.length === piece.length ? bytes : fail('QC1601', `a constant of ${piece.length} bytes gave ${bytes.length}`);

@@ -19,7 +19,7 @@ export const decodeModel = (bytes: Uint8Array, origin: DecodeOrigin = {}): Model
 export const encodeModel = (model: ModelProto): Uint8Array => encodeMessage('ModelProto', model);
 
 /** One message on its own. Nesting deeper than 100 messages, the limit of every protobuf reader, is QC4101. */
-export function decodeMessage<K extends keyof Messages>(kind: K, bytes: Uint8Array, origin: DecodeOrigin = {}): Messages[K] {
+function decodeMessage<K extends keyof Messages>(kind: K, bytes: Uint8Array, origin: DecodeOrigin = {}): Messages[K] {
   // A Buffer decodes strings natively, and its bytes fields are views too.
   const reader = protobuf.Reader.create(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   reader.discardUnknown = false;

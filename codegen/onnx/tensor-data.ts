@@ -48,7 +48,7 @@ export function packTyped(tensor: TensorProto, dtype: DType): Uint8Array {
 }
 
 /** Strings as bytes: each one's length in four bytes, then the string. The data of a tensor whose type is `string`. */
-export function packStrings(strings: readonly Uint8Array[]): Uint8Array {
+function packStrings(strings: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(strings.reduce((n, s) => n + 4 + s.length, 0));
   const view = new DataView(bytes.buffer);
   let at = 0;

@@ -64,7 +64,7 @@ function largestProduct(codes: Int8Array, zero: Float32Array, multiple: Int8Arra
  * Zero points of signed bytes that are zero. They are written out, because ONNX Runtime (1.30, 1.32) adds a zero point of its own when
  * `session.x64quantprecision` has it turn signed weights into unsigned ones, and adds a single one where there is a scale for each column.
  */
-export const zeroPoints = (build: Builder, columns: number): Value =>
+const zeroPoints = (build: Builder, columns: number): Value =>
   build.constant('zero_point', inMemory('i8', [columns], new Int8Array(columns)));
 
 /**

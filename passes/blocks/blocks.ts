@@ -11,7 +11,7 @@ export interface Block extends Slice {
 }
 
 /** Neighbouring blocks that have fewer bytes together are one: each costs a session of ONNX Runtime. */
-export const leastBytes = 32 * 2 ** 20;
+const leastBytes = 32 * 2 ** 20;
 
 /**
  * Cuts a graph where the fewest values are alive: between the halves of a transformer's layer, only the residual stream and what all layers

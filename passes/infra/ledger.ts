@@ -46,7 +46,7 @@ export const refusedAt = (node: Node, rule: string, { refused, value }: Refusal)
 export const refusalText = ({ why, value }: Refused): string => (value === null ? why : `${why}, at %${value}`);
 
 /** Why a candidate stayed as it was when nothing was to be done to it. */
-export const notCovered = 'nothing to do: the scheme and the passes do not cover it';
+const notCovered = 'nothing to do: the scheme and the passes do not cover it';
 
 /** Every candidate of a model by name, with what passes and lowering did to it. */
 export class Ledger {

@@ -37,7 +37,7 @@ export async function npzSource(file: string, { inputs, vocabulary, positions = 
 }
 
 /** The arrays of a `.npz` file by name, stored or deflated. */
-export async function readNpz(file: string): Promise<ReadonlyMap<string, HostTensor>> {
+async function readNpz(file: string): Promise<ReadonlyMap<string, HostTensor>> {
   const zip = await opened(file);
   const arrays = new Map<string, HostTensor>();
   try {

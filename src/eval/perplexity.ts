@@ -13,7 +13,7 @@ export interface Perplexity {
 }
 
 /** The result that holds the logits. */
-export function logitsOf(outputs: Feeds): HostTensor {
+function logitsOf(outputs: Feeds): HostTensor {
   const logits = outputs['logits'] ?? Object.values(outputs).find((t) => floatElements(t) !== null && t.shape.length === 3);
   const data = floatElements(logits);
   return logits && data ? { ...logits, data } : fail('QC2103', 'the model gives no logits [batch, seq, vocabulary] of f32 or f16');

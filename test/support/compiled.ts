@@ -76,7 +76,7 @@ export const quantizedIn = ({ ledger }: CompileReport): number =>
 export const protoIn = (path: string): ModelProto => decodeModel(readFileSync(path));
 
 /** A declaration as text: `y: 1[batch,?,16]`. */
-export function declared({ name, type }: ValueInfoProto): string {
+function declared({ name, type }: ValueInfoProto): string {
   const tensor = type?.tensorType;
   const dims = tensor?.shape?.dim?.map((d) => d.dimParam || (d.dimValue === undefined ? '?' : String(toNumber(d.dimValue))));
   return `${name}: ${tensor?.elemType ?? '?'}${dims ? `[${dims.join()}]` : ''}`;

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { describe, test } from '@jest/globals';
+import { test } from '@jest/globals';
 
 /** A Python with onnx, onnxruntime and numpy; .ci/run installs one. */
 export const casesPython = process.env['QC_CASES_PYTHON'] ?? '';
@@ -9,4 +9,3 @@ const has = casesPython !== '' && spawnSync(casesPython, ['-c', 'import numpy, o
 /** Why tests that need it are skipped; empty where it is at hand. */
 export const noPython = has ? '' : ' (skipped: QC_CASES_PYTHON names no Python with onnx, onnxruntime and numpy)';
 export const testWithPython = has ? test : test.skip;
-export const describeWithPython = has ? describe : describe.skip;

@@ -20,7 +20,7 @@ export type Codes = Map<Node, Value>;
  * equal at 4200 to 8400 rows. Computed, not measured. With few tokens nothing is gained or lost by this: the weight is what is read, in
  * one byte for each element as with MatMulNBits.
  */
-export const longProduct = 8192;
+const longProduct = 8192;
 
 /** cuBLAS wants rows of whole 32 bytes; others are copied to be so, at every run. */
 const alignment = 32;

@@ -30,7 +30,7 @@ export function clustersOf(fake: FakeQuantize): ActivationClusters | string {
 }
 
 /** Whether all runs but the last are whole steps. */
-export const aligned = (sizes: readonly number[]): boolean => sizes.slice(0, -1).every((n) => n % step === 0);
+const aligned = (sizes: readonly number[]): boolean => sizes.slice(0, -1).every((n) => n % step === 0);
 
 const starts = (sizes: readonly number[]): readonly number[] => {
   let at = 0;

@@ -16,7 +16,7 @@ export interface AlignedClustering extends Clustering {
 }
 
 /** Starts of k-means; the one with the least inertia wins, as in RPTQ's code (scikit-learn's n_init). */
-export const restarts = 10;
+const restarts = 10;
 
 /** A start ends when the squares of what the centres move by sum up to less than this share of the points' variance, as there (its tol). */
 const relativeTolerance = 1e-4;

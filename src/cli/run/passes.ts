@@ -20,7 +20,7 @@ export async function passesCommand(name: string | undefined, plugins: readonly 
 }
 
 /** A pass as JSON. */
-export const passDocument = ({ name, summary, contract, needs, gives, breaks, observes, options }: Pass) => ({
+const passDocument = ({ name, summary, contract, needs, gives, breaks, observes, options }: Pass) => ({
   name,
   summary,
   contract,
@@ -32,7 +32,7 @@ export const passDocument = ({ name, summary, contract, needs, gives, breaks, ob
 });
 
 /** A pass with its options. */
-export function passText(pass: Pass, colors: Colors): string {
+function passText(pass: Pass, colors: Colors): string {
   const { needs, gives, breaks } = pass;
   const facts = Object.entries({ needs, gives, breaks, observes: pass.observes.map((r) => r.name) }).flatMap(([key, names]) =>
     names.length > 0 ? `${key} ${names.join(', ')}` : [],
