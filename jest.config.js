@@ -4,7 +4,7 @@ export default {
   testEnvironment: '<rootDir>/test/support/environment.cjs',
   moduleNameMapper: { '^@onnx-qc/qc$': '<rootDir>/src/index.ts', '^@onnx-qc/qc/testing$': '<rootDir>/src/testing.ts' },
   extensionsToTreatAsEsm: ['.ts'],
-  transform: { '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' } }] },
+  transform: { '\\.ts$': '<rootDir>/test/support/transform.cjs' },
   workerIdleMemoryLimit: '1GB',
   maxWorkers: 2,
   maxConcurrency: 2,
