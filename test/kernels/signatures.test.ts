@@ -45,7 +45,7 @@ function agreement(a: Feeds, b: Feeds): Agreement {
 
 // ONNX Runtime takes long to inline the bodies of hundreds of calls at once.
 const portions = (list: readonly Variant[]): readonly (readonly Variant[])[] =>
-  Array.from({ length: Math.ceil(list.length / 16) }, (_, i) => list.slice(16 * i, 16 * (i + 1)));
+  Array.from({ length: Math.ceil(list.length / 8) }, (_, i) => list.slice(8 * i, 8 * (i + 1)));
 
 /** Bodies of products are made of parts: every set of operands at one pair of widths, and every pair of widths with one set, has all of them. */
 const hasNewParts = ({ attributes: { a_bits, w_bits }, optional }: Variant): boolean =>

@@ -295,7 +295,7 @@ describe('a trained OPT', () => {
     samples,
   });
   const perplexityOf = async (path: string): Promise<number> =>
-    (await evaluate({ model: path, data: text('heldout.txt', 12) })).perplexity!;
+    (await evaluate({ model: path, data: text('heldout.txt', 12), threads: 1 })).perplexity!;
 
   test('for kernels on CUDA has the perplexity that it has for those on the CPU, and fewer bytes', async () => {
     const [cuda, cpu] = [join(folder, 'cuda.onnx'), join(folder, 'cpu.onnx')];
@@ -304,6 +304,7 @@ describe('a trained OPT', () => {
       model,
       output: cuda,
       data: text('calibration.txt', 8),
+      threads: 1,
       passes: 'rptq,os+{steps=4}',
       scheme: 'w4a8',
       target: 'qc-cuda',
@@ -330,7 +331,15 @@ describe('a trained OPT', () => {
 
   test('for stock CUDA has MatMulNBits for every linear, and nothing that quantizes', async () => {
     const output = join(folder, 'ort.onnx');
-    const report = await compile({ model, output, data: text('calibration.txt', 8), passes: 'none', scheme: 'w8a8', target: 'ort-cuda' });
+    const report = await compile({
+      model,
+      output,
+      data: text('calibration.txt', 8),
+      threads: 1,
+      passes: 'none',
+      scheme: 'w8a8',
+      target: 'ort-cuda',
+    });
     const graph = readModel(output);
     expect(opsOf(graph).filter((op) => op === 'com.microsoft.MatMulNBits')).toHaveLength(24);
     expect(opsOf(graph).filter((op) => /Quantize|^qc\./.test(op))).toEqual([]);
