@@ -19,7 +19,7 @@ afterAll(() => {
 });
 
 const float = fixture('opt-tiny-op13');
-const data = ['--calib', lines, '--seq', '12', '--samples', '6'];
+const data = ['--calib', lines, '--seq', '12', '--samples', '6', '--threads', '1'];
 /** What is the same whether the kernels are built or not. */
 const stock = ['--target', 'ort-cpu'];
 const compile = (...args: readonly string[]): Promise<Outcome> => qc(['compile', float, ...args]);

@@ -2,21 +2,21 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { scratch } from '../data/arrays.ts';
-import { leftOver, qc, removeTemporary, root, type Outcome } from './binary.ts';
+import { fixture, leftOver, qc, removeTemporary, root, type Outcome } from './binary.ts';
 
 const folder = scratch();
 const lines = folder.file(
   'ids.jsonl',
   [0, 1, 2].map((s) => `{"input_ids": [${Array.from({ length: 12 }, (_, i) => 2 + ((s * 31 + i * 7) % 90))}]}`).join('\n'),
 );
-const float = join(root, 'examples/demo/model.onnx');
+const float = fixture('opt-tiny-op13');
 const compiled = join(dirname(lines), 'compiled.onnx');
 const library = join(root, 'kernels/build/libqc_kernels.so');
 const whereBuilt = existsSync(library) ? test : test.skip;
 const unbuilt = existsSync(library) ? '' : ' (skipped: the kernels are not built, npm run build:kernels)';
 
 beforeAll(async () => {
-  const how = ['-p', 'rptq,os+', '--scheme', 'w8a8', '--target', 'qc-cpu', '--seq', '12', '--samples', '2'];
+  const how = ['-p', 'rptq,os+', '--scheme', 'w8a8', '--target', 'qc-cpu', '--seq', '12', '--samples', '2', '--threads', '1'];
   const { code, stderr } = await qc(['compile', float, ...how, '--calib', lines, '-o', compiled, '--json']);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 }, 120_000);
@@ -26,7 +26,7 @@ afterAll(() => {
   removeTemporary();
 });
 
-const data = ['--data', lines, '--seq', '12', '--windows', '1'];
+const data = ['--data', lines, '--seq', '12', '--windows', '1', '--threads', '1'];
 const json = async (args: readonly string[], wish = '') =>
   JSON.parse((await qc([...args, '--json'], { env: { QC_KERNELS: wish } })).stdout);
 
