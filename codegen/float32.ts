@@ -70,8 +70,8 @@ export function restoreTypes(graph: Graph, types: Interface): void {
     const type = types.get(v.name);
     if (!type || v.type?.dtype === type.dtype) continue;
     const source = viewAs(Cast, v.producer)?.input;
-    const asked = source?.type?.dtype === type.dtype ? source : null;
-    graph.replaceOutput(v, asked ?? castTo(Builder.atEnd(graph), v, type.dtype, v.name, type.shape));
+    const suited = source?.type?.dtype === type.dtype ? source : null;
+    graph.replaceOutput(v, suited ?? castTo(Builder.atEnd(graph), v, type.dtype, v.name, type.shape));
   }
 }
 

@@ -140,7 +140,7 @@ export const codes = {
     'error',
     'usage',
     'not enough data',
-    'The data has fewer samples of the asked length than needed. Lower `--seq` or `--samples`, or give more text.',
+    'The data has fewer samples of the requested length than needed. Lower `--seq` or `--samples`, or give more text.',
   ),
   QC2107: entry(
     'error',

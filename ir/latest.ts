@@ -2,7 +2,7 @@
 export type Latest = <T>(compute: () => T) => () => T;
 
 /**
- * A place for the result of the function that was asked last. It is empty again when another one is asked, or when the caller gives control
+ * A place for the result of the function that was called last. It is empty again when another one is called, or when the caller gives control
  * back to the event loop: what is read several times in a row is computed once, and memory holds one result at most.
  */
 export function latest(): Latest {

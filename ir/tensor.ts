@@ -77,7 +77,7 @@ export interface FileRange {
   readonly length: number;
 }
 
-/** A constant in a range of a file, which `read` opens and reads when asked. */
+/** A constant in a range of a file, which `read` opens when the bytes are needed. */
 export function inFile(dtype: DType, shape: readonly number[], at: FileRange, read: (at: FileRange) => Uint8Array): Tensor {
   function* chunks(size: number): Generator<Uint8Array> {
     for (let start = 0; start < at.length; start += size)

@@ -44,7 +44,7 @@ const parts: Readonly<Record<string, string>> = {
 };
 
 const families: Readonly<Record<CodeEntry['family'], string>> = {
-  failure: 'the compile could not be done, or not as asked',
+  failure: 'the compile could not be done, or not as requested',
   usage: 'the command, the pipeline or a data file is wrong',
   model: 'the model is damaged, or uses what `qc` does not read',
   gate: 'a measured figure is worse than a limit that the user gave',

@@ -6,7 +6,7 @@
  * --compiles N  compiles N mutated models that can be read, with passes, scheme and target drawn for each, in processes of their own: exit
  *               code 0 to 4, no signal, an output file after exit 0 and only then, no temporary file left, at most two minutes.
  * --seed N      every case is drawn from this number and its own.
- * --first I     the number of the first case, 0 unless told: a long run can be made in parts.
+ * --first I     the number of the first case, 0 by default; with it, a long run can be made in parts.
  * --only I      runs the case of this number alone.
  * --qc FILE     the built command line; dist/src/cli/main.js after `npm run build`.
  * --models DIR  where the models come from, more than once for several folders; the fixtures, and ../shared/cases where it is there.

@@ -6,7 +6,7 @@ import { flattened, parsePipeline, schemeNamed, type PassCall, type PassManager 
 export type BlockOrder = 'parallel' | 'sequential';
 
 /** What the user asks for. */
-export interface Asked {
+export interface PipelineRequest {
   readonly passes: string;
   readonly scheme: string;
   readonly target: Target;
@@ -24,16 +24,16 @@ const opening: readonly PassCall[] = [
  * The pipeline that a compile really runs: the user's passes with what they need around them, and with the options that scheme
  * and target decide. Its text is kept in the model, so that every artefact says how it was made.
  */
-export function effectivePipeline(manager: PassManager, asked: Asked): readonly PassCall[] {
-  const { target } = asked;
-  const scheme = schemeNamed(asked.scheme);
-  const calls = parsePipeline(asked.passes);
+export function effectivePipeline(manager: PassManager, request: PipelineRequest): readonly PassCall[] {
+  const { target } = request;
+  const scheme = schemeNamed(request.scheme);
+  const calls = parsePipeline(request.passes);
   const has = (name: string) => flattened(calls).some((c) => c.name === name);
   const ranges = needsRanges(scheme) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
   const own = has('raise') ? calls : [...opening, ...ranges, ...calls];
   const traits = new Set(flattened(calls).flatMap((c) => manager.find(c.name).traits));
-  const complete = manager.complete(own, ['quantized'], { scheme: asked.scheme, ...layoutOptions(target, scheme, traits) });
-  const ordered = asked.order === 'sequential' ? inSequence(manager, complete) : complete;
+  const complete = manager.complete(own, ['quantized'], { scheme: request.scheme, ...layoutOptions(target, scheme, traits) });
+  const ordered = request.order === 'sequential' ? inSequence(manager, complete) : complete;
   return ordered.at(-1)?.name === 'dead-code' ? ordered : [...ordered, { name: 'dead-code', options: {} }];
 }
 

@@ -37,7 +37,7 @@ export interface Inspection {
   /** What the model has in the words of the IR; null when it cannot be raised. */
   readonly recognised: Recognised | null;
   readonly notRecognised: string | null;
-  /** What rules recognised in part and left; only where it was asked for. */
+  /** What rules recognised in part and left; only with the option `why`. */
   readonly refused?: readonly Refused[];
   readonly metadata: Readonly<Record<string, string>>;
 }

@@ -18,7 +18,7 @@ export interface QuantizedWeight {
   readonly scale: Tensor;
   /** [groups, out]; integers in f32. */
   readonly zero: Tensor;
-  /** i8 [in, out], computed when asked. */
+  /** i8 [in, out], computed when its bytes are read. */
   readonly codes: Tensor;
 }
 

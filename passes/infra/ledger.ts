@@ -63,7 +63,7 @@ export class Ledger {
   done(kind: Candidate, name: string, what: string): void {
     this.#change(kind, name, (e) => (e.done.includes(what) ? e : { ...e, done: [...e.done, what] }));
   }
-  /** Enters why a candidate, or a part of it, was left alone; `intended` where that is what the compile was asked for. */
+  /** Enters why a candidate, or a part of it, was left alone; `intended` where the compile was meant to leave it. */
   left(kind: Candidate, name: string, why: string, { intended = false }: { readonly intended?: boolean } = {}): void {
     if (intended) this.#intended.add(why);
     this.#change(kind, name, (e) => (e.left.includes(why) ? e : { ...e, left: [...e.left, why] }));
@@ -83,7 +83,7 @@ export class Ledger {
   settle(): void {
     for (const e of this.entries) if (e.done.length === 0 && e.left.length === 0) this.left(e.kind, e.name, notCovered, { intended: true });
   }
-  /** Whether a reason is one for which nothing better was asked: `--strict` lets it pass. */
+  /** Whether the compile was meant to leave a candidate for this reason, so that `--strict` lets it pass. */
   isIntended(why: string): boolean {
     return this.#intended.has(why);
   }

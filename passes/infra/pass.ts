@@ -8,7 +8,7 @@ import type { Ledger } from './ledger.ts';
 import type { Options, OptionValues } from './options.ts';
 import type { Reduction } from './reduction.ts';
 
-/** Samples of data: an array, or what is read when it is asked for. */
+/** Samples of data: an array, or something that reads each when it is needed. */
 export interface Samples {
   readonly length: number;
   /** The sample of this number, which is below `length`. */

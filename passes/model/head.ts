@@ -4,7 +4,7 @@ import { weightOf, type Linear } from './linears.ts';
 import { isNorm } from './norms.ts';
 
 /**
- * Whether a linear is the model's head, the logits behind the last norm, which schemes leave in float unless told otherwise. A linear
+ * Whether a linear is the model's head, the logits behind the last norm, which schemes leave in float by default. A linear
  * deeper inside that happens to give a result of the model is none.
  */
 export function isHead(graph: Graph, { node }: Linear): boolean {

@@ -17,7 +17,7 @@ const types: Readonly<Record<string, readonly [HostDType, number]>> = {
   '<u8': ['u64', 8],
 };
 
-/** The array in the bytes of a `.npy` file, versions 1 to 3; `refuse` is told why there is none. */
+/** The array in the bytes of a `.npy` file, versions 1 to 3; `refuse` gets the reason where there is none. */
 export function parseNpy(bytes: Uint8Array, refuse: (why: string) => never): HostTensor {
   const { header, start } = headerOf(bytes, refuse);
   const descr = /'descr'\s*:\s*'([^']*)'/.exec(header)?.[1] ?? refuse('the header has no plain element type');

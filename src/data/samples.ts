@@ -10,7 +10,7 @@ import { textSource } from './text.ts';
 export { modelInputs, type InputNames, type ModelInput, type ModelInputs } from './inputs.ts';
 export type { Sample, SampleOptions } from './source.ts';
 
-/** The samples in `files`, ready to feed. Fails rather than give fewer than asked for. */
+/** The samples in `files`, ready to feed. Fails where there are fewer than requested. */
 export async function loadSamples(options: SampleOptions): Promise<readonly Sample[]> {
   checkCounts(options);
   if (options.inputs.all.length === 0) fail('QC2103', 'the model has no inputs, so there is nothing that data could go into');

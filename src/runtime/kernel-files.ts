@@ -6,7 +6,7 @@ import { fail } from '../../ir/diagnostics.ts';
 export interface KernelFiles {
   readonly library: string;
   readonly loader: string;
-  /** The library for sessions on CUDA, which has the kernels of the CPU too; null when it is not built, or when one was asked for. */
+  /** The library for sessions on CUDA, which has the kernels of the CPU too; null when it is not built, or when QC_KERNELS names a library. */
   readonly cuda: string | null;
 }
 
@@ -33,19 +33,19 @@ export const builtLibrary = (root: string, device: KernelDevice): string =>
 /** How to get the library. */
 export const howToBuild = 'build it with qc kernels build, or set QC_KERNELS=off';
 
-/** Why there are none where nothing was asked for. */
+/** Why there are none where QC_KERNELS names no library. */
 export const notBuilt = 'not built';
 
 /** The files, or why there are none. QC5004 when `QC_KERNELS` names what is not there, or when one of the two files is missing. */
 export function findKernelFiles({ wish, platform, root }: Surroundings): KernelFiles | string {
   if (wish === 'off') return 'switched off by QC_KERNELS=off';
   if (platform !== supported) return `there are none for ${platform}`;
-  const asked = wish !== undefined && wish !== '';
-  const library = asked ? resolve(wish) : builtLibrary(root, 'cpu');
+  const named = wish !== undefined && wish !== '';
+  const library = named ? resolve(wish) : builtLibrary(root, 'cpu');
   const loader = join(dirname(library), 'qc_loader.node');
   const cuda = builtLibrary(root, 'cuda');
-  if (existsSync(library) && existsSync(loader)) return { library, loader, cuda: asked || !existsSync(cuda) ? null : cuda };
-  if (!asked && !existsSync(library)) return notBuilt;
+  if (existsSync(library) && existsSync(loader)) return { library, loader, cuda: named || !existsSync(cuda) ? null : cuda };
+  if (!named && !existsSync(library)) return notBuilt;
   const missing = existsSync(library) ? loader : library;
-  return fail('QC5004', `${missing} is not there${asked ? ` (QC_KERNELS=${wish})` : ''}`, undefined, { hint: howToBuild });
+  return fail('QC5004', `${missing} is not there${named ? ` (QC_KERNELS=${wish})` : ''}`, undefined, { hint: howToBuild });
 }

@@ -17,7 +17,7 @@ export function declineQuantizers(graph: Graph): readonly Lowered[] {
     for (const use of [...node.output.uses]) {
       const why = refusal(use);
       if (why === null) continue;
-      report.push(...told(use, why));
+      report.push(...leftInFloat(use, why));
       graph.setInput(use.node, use.index, node.input(0));
     }
     // The caller reads the value itself; products may still read codes.
@@ -38,9 +38,9 @@ const operands = ['query', 'key', 'value'];
 const between: ReadonlySet<string> = new Set([Add, Encode, Decode].map(({ schema }) => schema.op));
 
 /** What the ledger hears: of the product or Attention that reads the value, behind biases and transforms too. */
-function told({ node, index }: Use, why: string): readonly Lowered[] {
+function leftInFloat({ node, index }: Use, why: string): readonly Lowered[] {
   if (node.op === 'MatMul') return [{ kind: 'linear', name: nameOf(node), left: `its input stays in float: ${why}` }];
   if (node.op === Attention.schema.op && index < operands.length)
     return [{ kind: 'attention', name: nameOf(node), left: `its ${operands[index]} stays in float: ${why}` }];
-  return between.has(node.op) ? [...node.output.uses].flatMap((use) => told(use, why)) : [];
+  return between.has(node.op) ? [...node.output.uses].flatMap((use) => leftInFloat(use, why)) : [];
 }

@@ -44,11 +44,11 @@ export async function bestThreshold(
   const groups = rowGroups(range.min.length, t.site, settings);
   const loss = lossGraph(t.region, t.site, { centre: at.centre, activation, weights: scheme.weights, groups, masked }, graph.opsets);
   const clusters = channelGroups(range.min.length, t.site, settings);
-  const asked = scheme.activations[t.site.role];
+  const quantizer = scheme.activations[t.site.role];
   const candidate = (threshold: number) => {
     const width = widths(at.half, threshold);
     const then = movedStatistics(t.statistics, standardize(at.centre, width));
-    return { threshold, width, range: asked ? usualRange(then, asked, clusters) : then.range };
+    return { threshold, width, range: quantizer ? usualRange(then, quantizer, clusters) : then.range };
   };
   const feedsFor = (some: readonly number[]): Feeds => candidateFeeds(some.map(candidate), activation, clusters);
   const program = await ctx.services.executor.load(loss);

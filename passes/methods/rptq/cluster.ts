@@ -24,7 +24,7 @@ const relativeTolerance = 1e-4;
 /**
  * Puts channels of similar range side by side. `features[i]` are the coordinates of channel i (max and min, or those of several
  * values that share the order). Clusters come narrow to wide; within a cluster channels keep their order, so equal data gives
- * equal bytes. Where points coincide there are fewer clusters than asked.
+ * equal bytes. Where points coincide, there are fewer clusters than requested.
  */
 export function cluster(features: readonly (readonly number[])[], clusters: number, seed: number): Clustering {
   const labels = bestLabels(features, Math.min(clusters, distinct(features)), seed);

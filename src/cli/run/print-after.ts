@@ -9,7 +9,7 @@ export function checkPrintAfter(name: string | undefined, calls: readonly PassCa
   fail('QC2007', `--print-after: the pipeline has no pass '${name}'${suggestion(name, names)}`, undefined, { hint });
 }
 
-/** Prints the graph on stderr if it was asked for after this pass. */
+/** Prints the graph on stderr if the user wants to see it after this pass. */
 export function printAfter(name: string | undefined, call: PassCall, graph: Graph): void {
   if (name === 'all' || name === call.name) process.stderr.write(`// after ${formatPipeline([call])}\n${printGraph(graph)}`);
 }
