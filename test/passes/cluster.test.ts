@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { admits, free, headed, permutation } from '../../ir/index.ts';
-import { aligned, cluster, clusterWithin, rangeFeatures } from '../../passes/methods/rptq/cluster.ts';
+import { aligned, cluster, clusterWithin } from '../../passes/methods/rptq/cluster.ts';
+import { rangeFeatures } from '../../passes/methods/rptq/features.ts';
 
 const all = { perm: true, scale: true, shift: true } as const;
 const point = fc

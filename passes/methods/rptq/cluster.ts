@@ -1,6 +1,5 @@
 import { kmeans } from 'ml-kmeans';
 import type { Freedom } from '../../../ir/freedom.ts';
-import type { ChannelRange } from '../../../ir/channel.ts';
 import { random } from '../../../ir/text/numbers.ts';
 import { seeds } from './seeding.ts';
 
@@ -66,9 +65,6 @@ function meanVariance(points: readonly (readonly number[])[]): number {
   });
   return variances.reduce((a, b) => a + b, 0) / variances.length;
 }
-
-/** [max, min] of each channel: the points of R1, R3, R4 and R5. */
-export const rangeFeatures = ({ min, max }: ChannelRange): readonly (readonly number[])[] => Array.from(min, (lo, i) => [max[i]!, lo]);
 
 /**
  * Moves the boundaries of a clustering to multiples of `step`: channels left over at the end of a narrow cluster join the wider

@@ -1,4 +1,4 @@
-import { permutation, type ChannelRange } from '../../../ir/channel.ts';
+import { permutation } from '../../../ir/channel.ts';
 import { diagnostic } from '../../../ir/diagnostics.ts';
 import { headed, pinned, type Freedom } from '../../../ir/freedom.ts';
 import type { Graph, Node, Use } from '../../../ir/graph.ts';
@@ -12,7 +12,8 @@ import { attentionFed, attentionResult, headsOf } from '../../model/attentions.t
 import { weightOf } from '../../model/linears.ts';
 import { reductions } from '../../observe/reductions/index.ts';
 import { statisticsAt } from '../../observe/statistics.ts';
-import { clusterWithin, rangeFeatures } from './cluster.ts';
+import type { clusterWithin } from './cluster.ts';
+import { featuresOf } from './features.ts';
 
 interface Settings {
   readonly r1: number;
@@ -47,11 +48,13 @@ export const rptq = definePass({
   breaks: ['folded'],
   observes: [reductions.range],
   traits: ['clustered'],
-  run(graph, ctx, settings) {
+  async run(graph, ctx, settings) {
     if (settings.unordered !== '') return leaveAll(graph, settings.unordered, ctx);
+    // The package of k-means takes a third of the time in which a command starts, so it is loaded only here.
+    const clustering = await import('./cluster.ts');
     const joints = jointSites(sites(graph));
     for (const [done, joint] of joints.entries()) {
-      reorder(graph, joint, settings, ctx);
+      reorder(graph, joint, settings, clustering.clusterWithin, ctx);
       ctx.progress(done + 1, joints.length, 'sites');
     }
   },
@@ -88,7 +91,7 @@ function jointSites(all: readonly Site[]): readonly Joint[] {
 
 const group = (site: Site, other: Site | undefined): Joint => (other ? [site, other] : [site]);
 
-function reorder(graph: Graph, joint: Joint, settings: Settings, ctx: PassContext): void {
+function reorder(graph: Graph, joint: Joint, settings: Settings, cluster: typeof clusterWithin, ctx: PassContext): void {
   const [lead] = joint;
   const refuse = (why: string) => ctx.report(diagnostic('QC3301', `%${lead.key}: not reordered: ${why}`, lead.node.loc));
   const ranges = joint.flatMap((site) => statisticsAt(site)?.range ?? []);
@@ -97,7 +100,7 @@ function reorder(graph: Graph, joint: Joint, settings: Settings, ctx: PassContex
   if (ranges.some((r) => r.min.length !== size)) return refuse('query heads share key heads');
   const { freedom, clusters } = orderAt(joint, size, settings);
   if (!freedom.can.perm) return refuse(`${whoRefuses(joint, size)} cannot take an order`);
-  const clustering = clusterWithin(featuresOf(ranges), freedom, clusters, settings);
+  const clustering = cluster(featuresOf(ranges), freedom, clusters, settings);
   for (const site of joint) {
     if (clustering.moved > 0) reportMoved(site, clustering.moved, size, settings.align, ctx);
     setGroups(graph, changeBasis(graph, site, permutation(clustering.order)), clustering.sizes);
@@ -116,9 +119,6 @@ function reportMoved(site: Site, moved: number, size: number, align: number, ctx
   for (const { node } of readersOf(site).filter((u) => weightOf(u.node)))
     ctx.ledger.done('linear', nameOf(node), `clusters end at multiples of ${align}: ${moved} of ${size} channels in a wider one`);
 }
-
-/** [max, min] of every site of the joint, so that one order serves all: 2-D alone, 4-D for two. */
-const featuresOf = (ranges: readonly ChannelRange[]) => ranges.map(rangeFeatures).reduce((a, b) => a.map((p, i) => [...p, ...b[i]!]));
 
 /** Which orders a joint may take, and how many clusters in each of its cells. */
 function orderAt(joint: Joint, size: number, s: Settings): { readonly freedom: Freedom; readonly clusters: number } {
