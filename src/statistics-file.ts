@@ -30,7 +30,7 @@ export function writeStatistics(path: string, graph: Graph): void {
   replaceFiles([{ path, pieces: encode(tensors) }]);
 }
 
-/** Reads what `writeStatistics` wrote, by site. Arrays stay in the file until they are asked for. */
+/** Reads what `writeStatistics` wrote, by site. Arrays stay in the file until they are needed. */
 export function readStatistics(path: string): ReadonlyMap<string, ReadonlyMap<string, Attribute>> {
   const sites = new Map<string, Map<string, Attribute>>();
   for (const [name, tensor] of decode(path)) {

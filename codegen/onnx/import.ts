@@ -23,7 +23,7 @@ export interface ReadOptions {
   readonly purpose?: 'keep' | 'compile';
 }
 
-/** The model in a file of any size; weights are read when asked for, not now. */
+/** The model in a file of any size; weights are read when they are needed, not now. */
 export function readModel(path: string, options: ReadOptions = {}): Graph {
   try {
     return graphIn(resolve(path), options);

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { basename, extname } from 'node:path';
 import { diagnostic, QcError } from '../../ir/diagnostics.ts';
 
-/** The error of a file that is no ONNX model (QC4101), which says what the file is instead where that can be told; any other as it is. */
+/** The error of a file that is no ONNX model (QC4101), which says what the file is instead, where its bytes show that; any other error as it is. */
 export function explained(error: unknown, path: string): unknown {
   if (!(error instanceof QcError) || error.code !== 'QC4101') return error;
   const { message, at } = error.diagnostics[0]!;

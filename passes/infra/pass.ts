@@ -31,7 +31,7 @@ export interface Services {
   readonly mask: string | null;
   /** What observers remember, as their attributes, by site, saved by an earlier run; null when the user gave none. */
   readonly statistics: ReadonlyMap<string, ReadonlyMap<string, Attribute>> | null;
-  /** Keeps a large tensor in a file for as long as the run lasts; gives it as one that is read when it is asked for. */
+  /** Keeps a large tensor in a file for as long as the run lasts; gives it as one that is read when it is needed. */
   readonly store: (tensor: Tensor) => Tensor;
 }
 
