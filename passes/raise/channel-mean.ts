@@ -1,6 +1,7 @@
 import { integersOf } from '../../ir/constants.ts';
 import type { Value } from '../../ir/graph.ts';
-import type { ReduceMean } from '../../ir/ops/generated.ts';
+import { ReduceMean, Sub } from '../../ir/ops/generated.ts';
+import { viewAs } from '../../ir/ops/view.ts';
 import { refuse, type Refusal } from '../../ir/pattern.ts';
 
 /** Why a mean of something with the axes of `x` is not one number for each token, which a norm needs; null where it is. */
@@ -14,4 +15,10 @@ export function isLastAxis(axes: Value | null, x: Value): boolean {
   const given = integersOf(axes);
   const rank = x.type?.shape?.length;
   return given?.length === 1 && (given[0] === -1 || (rank !== undefined && given[0] === rank - 1));
+}
+
+/** Whether a value is y - mean(y): what LayerNormalization divides, and RMSNormalization does not. */
+export function isCentred(x: Value): boolean {
+  const difference = viewAs(Sub, x.producer);
+  return difference !== null && viewAs(ReduceMean, difference.b.producer)?.data === difference.a;
 }

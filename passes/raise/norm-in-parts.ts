@@ -4,13 +4,10 @@ import { Add, Div, Mul, Pow, Reciprocal, ReduceMean, Sqrt, Sub } from '../../ir/
 import { viewAs, type OpClass } from '../../ir/ops/view.ts';
 import { isOutput, refuse, type Pattern, type Refusal } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
-import { isLastAxis } from './channel-mean.ts';
+import { isCentred, isLastAxis } from './channel-mean.ts';
 import { layerNormInParts } from './layer-norm.ts';
 import { readersOf } from './neighbours.ts';
 import { rmsNormsInParts } from './rms-norm.ts';
-
-/** Spellings whose rules say why they refuse one. */
-const known: readonly Pattern<unknown>[] = [layerNormInParts, ...rmsNormsInParts];
 
 /**
  * Says of what looks like a norm and is not raised, where it leaves x / sqrt(mean(x^2) + epsilon) * gain, x being centred or not. It rewrites
@@ -56,11 +53,19 @@ function behindSquares(mean: Value, x: Value): 'no-match' | Refusal {
   if (!quotient) return refuse(`the root of the mean feeds ${readersOf(divisor)} instead of one division`, divisor);
   const divided = otherOf(quotient, divisor)!;
   if (divided !== x && !areSame(divided, x)) return refuse('what the root divides is not what was squared', divided);
+  const centred = isCentred(x);
+  const behind = readers(quotient.output).map((n) => n.output);
+  const further = behind.flatMap((v) => readers(v).map((n) => n.output));
+  // Spellings whose rules say why they refuse one.
+  const known: readonly Pattern<unknown>[] = centred ? [layerNormInParts] : rmsNormsInParts;
+  if ([...behind, ...further].some((v) => known.some((p) => p.match(v, {})))) return 'no-match';
   const scaled = only(quotient.output, Mul);
   if (!scaled || !otherOf(scaled, quotient.output)?.constant)
     return refuse(`the quotient feeds ${readersOf(quotient.output)} instead of one product with a constant gain`, quotient.output);
-  const results = [scaled.output, ...readers(scaled.output).map((n) => n.output)];
-  return results.some((v) => known.some((p) => p.match(v, {}))) ? 'no-match' : refuse('the spelling is unknown', scaled.output);
+  const biased = only(scaled.output, Add);
+  if (centred && !(biased && otherOf(biased, scaled.output)?.constant))
+    return refuse('it is a LayerNormalization without a constant bias', scaled.output);
+  return refuse('the spelling is unknown', scaled.output);
 }
 
 /** A Div whose numerator is a number. */

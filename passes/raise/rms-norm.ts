@@ -1,11 +1,10 @@
 import { float, int } from '../../ir/attributes.ts';
 import { isChannelVector, scalarOf } from '../../ir/constants.ts';
 import type { Value } from '../../ir/graph.ts';
-import { Add, Div, Mul, Pow, ReduceMean, Reciprocal, RMSNormalization, Sqrt, Sub } from '../../ir/ops/generated.ts';
-import { viewAs } from '../../ir/ops/view.ts';
+import { Add, Div, Mul, Pow, ReduceMean, Reciprocal, RMSNormalization, Sqrt } from '../../ir/ops/generated.ts';
 import { any, constant, either, op, refuse, type Pattern, type Refusal } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
-import { meanRefusal } from './channel-mean.ts';
+import { isCentred, meanRefusal } from './channel-mean.ts';
 
 /** The exponent of Pow and the numerator of Div are there where the spelling has them. */
 interface Root {
@@ -44,6 +43,7 @@ export const rmsNormsInParts: readonly Pattern<Norm>[] = roots.flatMap((root): r
 const rules = rmsNormsInParts.map((pattern) =>
   rule('raise-rms-norm', pattern, (parts, build) => {
     const { norm, x, gain, epsilon } = parts;
+    if (isCentred(x)) return 'no-match';
     const refused = refusal(parts);
     if (refused) return refused;
     const attributes = { axis: int(-1), epsilon: float(scalarOf(epsilon)!) };
@@ -56,7 +56,6 @@ function refusal({ x, mean, epsilon, gain, two, one }: Norm): Refusal | null {
   if (one && scalarOf(one) !== 1) return refuse('the root divides a number other than 1', one);
   const refused = meanRefusal(mean, x);
   if (refused) return refused;
-  if (isCentred(x)) return refuse('what it normalizes is centred: a LayerNormalization without a constant bias', x);
   if (scalarOf(epsilon) === null) return refuse('epsilon is not a number', epsilon);
   // RMSNormalization computes in f32 unless told otherwise.
   if (x.type?.dtype !== 'f32') return refuse(`it computes in ${x.type?.dtype ?? 'an unknown element type'} instead of f32`, x);
@@ -64,12 +63,6 @@ function refusal({ x, mean, epsilon, gain, two, one }: Norm): Refusal | null {
   const channels = x.type.shape?.at(-1);
   if (typeof channels !== 'number') return refuse('the number of channels is unknown', x);
   return isChannelVector(gain, channels) ? null : refuse('the gain is not one number for each channel', gain);
-}
-
-/** Whether a value is y - mean(y). */
-function isCentred(x: Value): boolean {
-  const difference = viewAs(Sub, x.producer);
-  return difference !== null && viewAs(ReduceMean, difference.b.producer)?.data === difference.a;
 }
 
 /** Spellings of RMSNormalization. */

@@ -188,7 +188,7 @@ describe('other rules say why', () => {
     ['the gain is not one number for each channel, at %w', { scaled: '%n = Mul(%x, %i) %y = Mul(%n, %w)' }],
     ['the gain is not one number for each channel, at %g', { type: 'f32[2,3,1]' }],
     [
-      'what it normalizes is centred: a LayerNormalization without a constant bias, at %c',
+      'it is a LayerNormalization without a constant bias, at %y',
       {
         mean: '%a = ReduceMean(%x, %axis) %c = Sub(%x, %a) %p = Pow(%c, %two) %m = ReduceMean(%p, %axis)',
         scaled: '%n = Mul(%c, %i) %y = Mul(%n, %g)',
@@ -196,7 +196,7 @@ describe('other rules say why', () => {
     ],
   ])('a norm of root mean square is left: %s', async (why, changed) => {
     const graph = normed(changed);
-    expect((await ledgerOf(graph, 'raise')).refused.filter((r) => r.rule === 'raise-rms-norm').map(refusalText)).toEqual([why]);
+    expect((await ledgerOf(graph, 'raise')).refused.filter((r) => r.about === 'norm').map(refusalText)).toEqual([why]);
     expect([...graph.nodes].map((n) => n.op)).not.toContain('RMSNormalization');
   });
   /** Heads that turn by halves; every line can be replaced. */
