@@ -4,8 +4,8 @@ import type { Graph, Node } from '../ir/graph.ts';
 import { operatorsWith, traitsOf } from '../ir/ops/traits.ts';
 import { eachNode } from '../ir/walk.ts';
 import { settleOpset } from './onnx/opset.ts';
-import { lowerRmsNormalizations } from './targets/rms-normalization.ts';
-import { lowerRotaryEmbeddings } from './targets/rotary-embedding.ts';
+import { lowerRmsNormalizations } from './targets/standard/rms-normalization.ts';
+import { lowerRotaryEmbeddings } from './targets/standard/rotary-embedding.ts';
 import { lowerAttentions } from './targets/standard/attention.ts';
 
 /** Operators of which ONNX Runtime (1.30 and 1.32) has no kernel in their version of opset 22, the same as before but for more types. */

@@ -4,10 +4,10 @@ import type { SiteTrait, TargetLayout } from '../../ir/layout.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import type { Scheme } from '../../ir/scheme.ts';
 import { toHalf } from './half/half.ts';
-import { takesPrimitives } from './primitives.ts';
+import { takesPrimitives } from './standard/primitives.ts';
 import { lowerRest } from './rest.ts';
-import { lowerRmsNormalizations } from './rms-normalization.ts';
-import { lowerRotaryEmbeddings } from './rotary-embedding.ts';
+import { lowerRmsNormalizations } from './standard/rms-normalization.ts';
+import { lowerRotaryEmbeddings } from './standard/rotary-embedding.ts';
 import type { PlainWeights } from './standard/weight.ts';
 import { leftTransforms, type LeftTransform } from './transforms.ts';
 

@@ -1,9 +1,9 @@
-import { int } from '../../ir/attributes.ts';
-import { Builder } from '../../ir/builder.ts';
-import type { Graph, Node, Value } from '../../ir/graph.ts';
-import { RMSNormalization } from '../../ir/ops/generated.ts';
-import { viewAs } from '../../ir/ops/view.ts';
-import { dtypes, tensorType, type DType } from '../../ir/types.ts';
+import { int } from '../../../ir/attributes.ts';
+import { Builder } from '../../../ir/builder.ts';
+import type { Graph, Node, Value } from '../../../ir/graph.ts';
+import { RMSNormalization } from '../../../ir/ops/generated.ts';
+import { viewAs } from '../../../ir/ops/view.ts';
+import { dtypes, tensorType, type DType } from '../../../ir/types.ts';
 
 /** A norm of the last axis that computes in f32. */
 export function plainRmsNormalization(node: Node): RMSNormalization | null {

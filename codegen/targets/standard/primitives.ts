@@ -1,5 +1,5 @@
-import { irOpset, type Graph } from '../../ir/graph.ts';
-import { neededOpset } from '../onnx/opset.ts';
+import { irOpset, type Graph } from '../../../ir/graph.ts';
+import { neededOpset } from '../../onnx/opset.ts';
 import { plainRmsNormalization } from './rms-normalization.ts';
 import { plainRotaryEmbedding } from './rotary-embedding.ts';
 

@@ -1,9 +1,9 @@
-import { int } from '../../ir/attributes.ts';
-import { Builder } from '../../ir/builder.ts';
-import type { Graph, Node, Value } from '../../ir/graph.ts';
-import { Expand, RotaryEmbedding } from '../../ir/ops/generated.ts';
-import { viewAs } from '../../ir/ops/view.ts';
-import { tensorType } from '../../ir/types.ts';
+import { int } from '../../../ir/attributes.ts';
+import { Builder } from '../../../ir/builder.ts';
+import type { Graph, Node, Value } from '../../../ir/graph.ts';
+import { Expand, RotaryEmbedding } from '../../../ir/ops/generated.ts';
+import { viewAs } from '../../../ir/ops/view.ts';
+import { tensorType } from '../../../ir/types.ts';
 
 /** A RotaryEmbedding by halves, whose tables have a row for each token: the channels of a head, those that turn, and the heads of 3-D tokens. */
 interface Plain {
