@@ -4,7 +4,7 @@ import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
 import { sampleAt, type PassContext, type Samples } from '../infra/pass.ts';
 import { giveOut, sweep } from '../blocks/sweep.ts';
 import { drawn, rowsOf } from './draw.ts';
-import { names } from './loss-graph.ts';
+import { names } from './loss-settings.ts';
 import type { LossSample } from './search.ts';
 import type { SearchedSite } from './searched-site.ts';
 

@@ -18,7 +18,18 @@ export function roundedWeight(build: Builder, weight: Value, spec: WeightScheme,
     const runs = build.value('Reshape', [weight, build.ints('runs', [groups.length, size, -1])]);
     return build.value('Reshape', [rounded(build, runs, spec, [1]), build.value('Shape', [weight])]);
   }
-  const parts = split(build, weight, groups).map((part) => rounded(build, part, spec, [0]));
+  return roundedRuns(build, weight, spec, { sizes: build.ints('sizes', groups), count: groups.length });
+}
+
+/** Runs of rows whose sizes [count] are known when the graph runs, and may be 0. */
+export interface Runs {
+  readonly sizes: Value;
+  readonly count: number;
+}
+
+/** As `roundedWeight`, with one scale for each output channel and run. */
+export function roundedRuns(build: Builder, weight: Value, spec: WeightScheme, runs: Runs): Value {
+  const parts = split(build, weight, runs).map((part) => rounded(build, part, spec, [0]));
   return build.value('Concat', parts, { axis: int(0) });
 }
 
@@ -40,7 +51,7 @@ function rounded(build: Builder, w: Value, spec: WeightScheme, axes: readonly nu
   return build.value('Mul', [code, scale]);
 }
 
-function split(build: Builder, v: Value, sizes: readonly number[]): readonly Value[] {
-  const results = sizes.map((_, i) => ({ name: build.graph.freshName(`part ${i} of ${v.name}`), type: null }));
-  return build.insert({ op: 'Split', inputs: [v, build.ints('sizes', sizes)], attributes: { axis: int(0) }, results }).outputs;
+function split(build: Builder, v: Value, { sizes, count }: Runs): readonly Value[] {
+  const results = Array.from({ length: count }, (_, i) => ({ name: build.graph.freshName(`part ${i} of ${v.name}`), type: null }));
+  return build.insert({ op: 'Split', inputs: [v, sizes], attributes: { axis: int(0) }, results }).outputs;
 }

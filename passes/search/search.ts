@@ -1,5 +1,5 @@
 import type { Feeds, Program } from '../infra/executor.ts';
-import { names } from './loss-graph.ts';
+import { names } from './loss-settings.ts';
 import { coarse, fine } from './two-pass.ts';
 
 export interface Found {

@@ -1,9 +1,11 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { codeRange, parseGraph, sites, type Graph } from '../../ir/index.ts';
-import { runOnce, schemeNamed, statisticsAt, type Feeds } from '../../passes/index.ts';
+import { runOnce, schemeNamed, statisticsAt, type Feeds, type HostTensor } from '../../passes/index.ts';
 import { candidateFeeds, type Candidate } from '../../passes/methods/os-plus/candidate.ts';
 import { centred, thresholds, widths } from '../../passes/methods/os-plus/thresholds.ts';
-import { lossGraph, names } from '../../passes/search/loss-graph.ts';
+import { changedRuns } from '../../passes/search/changed-runs.ts';
+import { lossGraph } from '../../passes/search/loss-graph.ts';
+import { names, roundsByGroup } from '../../passes/search/loss-settings.ts';
 import { lossRegion } from '../../passes/search/loss-region.ts';
 import { sameLoss, search } from '../../passes/search/search.ts';
 import { stacked } from '../../passes/search/stack.ts';
@@ -202,6 +204,53 @@ describe('the region of the loss', () => {
       ...candidateFeeds([{ threshold: 2, width: widths(at.half, 2), range }], null, [16]),
     });
     expect(Number(out[names.losses]!.data[0])).toBeLessThan(1e-6);
+  });
+});
+
+describe('weights with a scale for each group of rows', () => {
+  const groups = [2, 2, 4, 8];
+  const half = Float64Array.from({ length: 16 }, (_, c) => 1 + 4 * Number(c === 2) + 6 * Number(c === 13));
+  const candidates = [8, 6, 4, 2, 0.5].map((threshold): Candidate => ({
+    threshold,
+    width: widths(half, threshold),
+    range: { min: new Float32Array(16).fill(-2), max: new Float32Array(16).fill(2) },
+  }));
+  const activation = { ...schemeNamed('w4a4').activations.norm!, block: 0 };
+  const feeds = candidateFeeds(candidates, activation, [16]);
+
+  test('change where a candidate widens a channel', () => {
+    const changed = changedRuns(feeds[names.widths]!, groups);
+    expect(changed.shape).toEqual([5, 4]);
+    expect(Array.from(changed.data, Number)).toEqual([0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1]);
+  });
+  test('are rounded anew there alone, with the bits that rounding all of them gives', async () => {
+    const graph = subject('pre-LN block').open();
+    await runPipeline(executor, graph, 'raise,mark-sites,observe', {});
+    const site = sites(graph).filter((s) => s.role === 'norm')[1]!;
+    const settings = { centre: new Float64Array(16), activation, weights: schemeNamed('w4a4').weights, groups, masked: false };
+    expect(roundsByGroup(settings)).toBe(true);
+    const loss = lossGraph(lossRegion(graph, site), site, settings, graph.opsets);
+    const x = f32(
+      [2, 6, 16],
+      Array.from({ length: 192 }, (_, i) => Math.sin(i) * 3),
+    );
+    const losses = async (changed: HostTensor) => {
+      const out = await runOnce(executor, loss, { ...feeds, [names.x]: x, [names.changed]: changed });
+      return Array.from(out[names.losses]!.data, Number);
+    };
+    const all = (is: bigint): HostTensor => ({ dtype: 'i64', shape: [5, 4], data: new BigInt64Array(20).fill(is) });
+    const found = await losses(changedRuns(feeds[names.widths]!, groups));
+    expect(found).toEqual(await losses(all(1n)));
+    const [first, ...others] = await losses(all(0n));
+    expect(found[0]).toBe(first);
+    expect(found.slice(1).every((x, k) => x !== others[k])).toBe(true);
+  });
+  test('are rounded all at once where one scale serves the matrix, or groups are many', () => {
+    const settings = { centre: new Float64Array(16), activation, weights: schemeNamed('w4a4').weights, groups, masked: false };
+    expect(roundsByGroup({ ...settings, weights: schemeNamed('os+-int8').weights })).toBe(false);
+    expect(roundsByGroup({ ...settings, weights: null })).toBe(false);
+    expect(roundsByGroup({ ...settings, groups: [16] })).toBe(false);
+    expect(roundsByGroup({ ...settings, groups: Array.from({ length: 65 }, () => 1) })).toBe(false);
   });
 });
 

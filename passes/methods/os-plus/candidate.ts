@@ -3,7 +3,7 @@ import type { ActivationScheme } from '../../../ir/scheme.ts';
 import type { ChannelRange } from '../../../ir/channel.ts';
 import type { Feeds, HostTensor } from '../../infra/executor.ts';
 import { groupRanges } from '../../quantize/scale-groups.ts';
-import { names } from '../../search/loss-graph.ts';
+import { names } from '../../search/loss-settings.ts';
 
 /** What one candidate does to a site of C channels: widths, and the range of the channels after centring and scaling. */
 export interface Candidate {

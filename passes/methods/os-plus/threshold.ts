@@ -10,7 +10,9 @@ import { channelGroups, clusterGrid, rowGroups, runTimeBlock } from '../../quant
 import { usualRange } from '../../quantize/usual-range.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
 import type { Captured } from '../../search/capture.ts';
-import { lossGraph, names, type LossActivation } from '../../search/loss-graph.ts';
+import { changedRuns } from '../../search/changed-runs.ts';
+import { lossGraph } from '../../search/loss-graph.ts';
+import { names, type LossActivation } from '../../search/loss-settings.ts';
 import { sameLoss, search, type Found, type LossSample, type SearchKind } from '../../search/search.ts';
 import { stacked } from '../../search/stack.ts';
 import { candidateFeeds } from './candidate.ts';
@@ -50,10 +52,13 @@ export async function bestThreshold(
     const then = movedStatistics(t.statistics, standardize(at.centre, width));
     return { threshold, width, range: quantizer ? usualRange(then, quantizer, clusters) : then.range };
   };
-  const feedsFor = (some: readonly number[]): Feeds => candidateFeeds(some.map(candidate), activation, clusters);
+  const fed = new Set(loss.inputs.map((v) => v.name));
+  const feedsFor = (some: readonly number[]): Feeds => {
+    const feeds = candidateFeeds(some.map(candidate), activation, clusters);
+    return pick({ ...feeds, [names.changed]: changedRuns(feeds[names.widths]!, groups) }, fed);
+  };
   const program = await ctx.services.executor.load(loss);
   try {
-    const fed = new Set(loss.inputs.map((v) => v.name));
     const feedable = (all: readonly LossSample[]) => all.map((s) => ({ ...s, feeds: pick(s.feeds, fed) }));
     const together = takesBatches(t) ? stacked(apart) : apart;
     const samples = await sameLoss(program, feedable(together), feedable(apart), feedsFor(candidates.slice(0, 1)));
