@@ -26,12 +26,13 @@ export function changedWeight(
   rounded: (weight: Value) => Value,
 ): CandidateWeight {
   return (build, weight, width) => {
-    const isChanged = build.value('Gather', [changed, build.ints('groups', groupIndex(groups))]);
+    const groupOf = build.ints('groups', groupIndex(groups));
+    const isChanged = build.value('Gather', [changed, groupOf]);
     const places = build.value('Transpose', [build.value('NonZero', [isChanged])]);
     const rows = build.value('Squeeze', [places, build.ints('axes', [1])]);
     const scaled = widened(build, build.value('Gather', [weight, rows]), build.value('Gather', [width, rows]));
     const sizes = build.value('Mul', [changed, build.ints('sizes', groups)]);
-    const parts = roundedRuns(build, scaled, scheme, { sizes, count: groups.length });
+    const parts = roundedRuns(build, scaled, scheme, { count: groups.length, sizes, groupOf: build.value('Gather', [groupOf, rows]) });
     return build.value('ScatterND', [rounded(weight), places, parts]);
   };
 }

@@ -26,7 +26,7 @@ export interface LossSettings {
   readonly masked: boolean;
 }
 
-/** The most groups that are rounded each for itself: a graph has some twenty nodes for each of them and each linear. */
+/** The most groups that are rounded each for itself: a graph has nodes for each of them and each linear. */
 const mostGroups = 64;
 
 /** Whether a weight's group is rounded anew only for candidates that change a width in it. */
