@@ -16,8 +16,8 @@ interface Need {
 }
 
 /**
- * The prints of some matrices, in this order. What could not equal another by its type and shape is not read, and nothing is read twice;
- * memory holds one matrix and its transpose at most.
+ * The prints of some matrices, in this order. What could not equal another by its type, shape and corner is not read whole; memory holds one
+ * matrix and its transpose at most.
  */
 export function printsOf(matrices: readonly Tensor[]): readonly Prints[] {
   const keyOf = keys();
@@ -27,14 +27,39 @@ export function printsOf(matrices: readonly Tensor[]): readonly Prints[] {
   return matrices.map((t) => prints.get(keyOf(t))!);
 }
 
-/** A matrix is compared with others of its shape, and with the transposes of earlier ones of its shape reversed. */
+/** A matrix is compared with others of its shape, and with the transposes of earlier ones of its shape reversed, where corners agree. */
 function needsOf(matrices: readonly Tensor[]): readonly Need[] {
-  const shapes = matrices.map((t) => shapeText(t));
-  return matrices.map((t, i) => {
-    const reversed = shapeText(t, true);
-    const own = shapes.some((s, k) => k !== i && s === shapes[i]) || shapes.slice(0, i).includes(reversed);
-    return { own, turned: bitsOf(t.dtype) % 8 === 0 && shapes.includes(reversed, i + 1) };
-  });
+  const [shapes, reversed] = [matrices.map((t) => shapeText(t)), matrices.map((t) => shapeText(t, true))];
+  const isAlone = (i: number): boolean => !shapes.some((s, k) => k !== i && (s === shapes[i] || s === reversed[i]));
+  const corners = matrices.map((t, i) => (isAlone(i) ? null : cornerOf(t)));
+  const isTwin = (i: number, k: number): boolean => k !== i && shapes[k] === shapes[i] && mayEqual(corners[k]?.own, corners[i]?.own);
+  /** Whether k may be the transpose of i. */
+  const isTurn = (i: number, k: number): boolean => i < k && shapes[k] === reversed[i] && mayEqual(corners[i]?.turned, corners[k]?.own);
+  return matrices.map((t, i) => ({
+    own: matrices.some((_, k) => isTwin(i, k) || isTurn(k, i)),
+    turned: bitsOf(t.dtype) % 8 === 0 && matrices.some((_, k) => isTurn(i, k)),
+  }));
+}
+
+/** Unknown corners may be those of any other matrix. */
+const mayEqual = (a: string | undefined, b: string | undefined): boolean => a === undefined || b === undefined || a === b;
+
+/** The most rows and columns of a corner. */
+const side = 8;
+
+/**
+ * The first elements of the first rows, as they lie and transposed, of a matrix in a file; null for other matrices, which come as a whole or
+ * not at all. Two of a trained model that differ do so there, so that neither is read any further.
+ */
+function cornerOf({ dtype, shape, origin, chunks }: Tensor): { readonly own: string; readonly turned: string } | null {
+  const [rows = 0, columns = 0] = shape;
+  const size = bitsOf(dtype) / 8;
+  const count = Math.min(side, rows, columns);
+  if (origin.kind !== 'file' || !chunks || !Number.isInteger(size) || count === 0) return null;
+  const [bytes = new Uint8Array()] = chunks(count * columns * size);
+  const element = (r: number, c: number): string => bytes.subarray((r * columns + c) * size, (r * columns + c + 1) * size).join();
+  const places = Array.from({ length: count * count }, (_, i) => [Math.floor(i / count), i % count] as const);
+  return { own: places.map(([r, c]) => element(r, c)).join(';'), turned: places.map(([r, c]) => element(c, r)).join(';') };
 }
 
 /** Names of contents: one object, and one range of a file in one shape, have one name. */

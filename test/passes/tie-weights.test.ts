@@ -72,6 +72,43 @@ describe('prints', () => {
   });
 });
 
+describe('corners of matrices in a file', () => {
+  /** Bytes read so far. */
+  const fileOf = (data: Float32Array, shape: readonly number[], path: string) => {
+    const bytes = new Uint8Array(data.buffer);
+    const seen = { bytes: 0 };
+    const read = ({ offset, length }: FileRange): Uint8Array => ((seen.bytes += length), bytes.slice(offset, offset + length));
+    return { seen, tensor: inFile('f32', shape, { path, offset: 0, length: bytes.length }, read) };
+  };
+  const rows = 64;
+  const columns = 32;
+  const data = (change: number): Float32Array => Float32Array.from({ length: rows * columns }, (_, i) => i + (i === 0 ? change : 0));
+  const transposed = (v: Float32Array): Float32Array => v.map((_, i) => v[(i % rows) * columns + Math.floor(i / rows)]!);
+  const corner = 4 * 8 * columns;
+
+  test('that differ spare the rest', () => {
+    const list = [0, 1, 2].map((x) => fileOf(data(x), [rows, columns], `w${x}`));
+    const turn = fileOf(transposed(data(3)), [columns, rows], 't');
+    const prints = printsOf([...list.map((f) => f.tensor), turn.tensor]);
+    expect(new Set(prints.map((p) => p.own)).size).toBe(4);
+    expect([...list.map((f) => f.seen.bytes), turn.seen.bytes]).toEqual([corner, corner, corner, 4 * 8 * rows]);
+  });
+  test('that agree have the rest compared', () => {
+    const late = data(0);
+    late[rows * columns - 1] = -1;
+    const [a, b, c] = [data(0), late, data(0)].map((v, i) => fileOf(v, [rows, columns], `w${i}`));
+    const turn = fileOf(transposed(data(0)), [columns, rows], 't');
+    const prints = printsOf([a!.tensor, b!.tensor, c!.tensor, turn.tensor]);
+    expect([prints[0]!.own === prints[1]!.own, prints[0]!.own === prints[2]!.own]).toEqual([false, true]);
+    expect([prints[0]!.turned === prints[3]!.own, prints[1]!.turned === prints[3]!.own]).toEqual([true, false]);
+  });
+  test('of a matrix that lies in memory may be any', () => {
+    const [file, memory] = [fileOf(data(0), [rows, columns], 'w'), inMemory('f32', [rows, columns], data(0))];
+    const [a, b] = printsOf([file.tensor, memory]);
+    expect(a!.own).toBe(b!.own);
+  });
+});
+
 test('the pass reads every weight at most once, and ties to the first', async () => {
   const graph = new Graph('g');
   const list = [
