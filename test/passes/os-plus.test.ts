@@ -3,7 +3,7 @@ import { codeRange, parseGraph, sites, type Graph } from '../../ir/index.ts';
 import { runOnce, schemeNamed, statisticsAt, type Feeds, type HostTensor } from '../../passes/index.ts';
 import { candidateFeeds, type Candidate } from '../../passes/methods/os-plus/candidate.ts';
 import { centred, thresholds, widths } from '../../passes/methods/os-plus/thresholds.ts';
-import { changedRuns } from '../../passes/search/changed-runs.ts';
+import { changedGroups } from '../../passes/search/changed-groups.ts';
 import { lossGraph } from '../../passes/search/loss-graph.ts';
 import { names, roundsByGroup } from '../../passes/search/loss-settings.ts';
 import { lossRegion } from '../../passes/search/loss-region.ts';
@@ -219,7 +219,7 @@ describe('weights with a scale for each group of rows', () => {
   const feeds = candidateFeeds(candidates, activation, [16]);
 
   test('change where a candidate widens a channel', () => {
-    const changed = changedRuns(feeds[names.widths]!, groups);
+    const changed = changedGroups(feeds[names.widths]!, groups);
     expect(changed.shape).toEqual([5, 4]);
     expect(Array.from(changed.data, Number)).toEqual([0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1]);
   });
@@ -239,7 +239,7 @@ describe('weights with a scale for each group of rows', () => {
       return Array.from(out[names.losses]!.data, Number);
     };
     const all = (is: bigint): HostTensor => ({ dtype: 'i64', shape: [5, 4], data: new BigInt64Array(20).fill(is) });
-    const found = await losses(changedRuns(feeds[names.widths]!, groups));
+    const found = await losses(changedGroups(feeds[names.widths]!, groups));
     expect(found).toEqual(await losses(all(1n)));
     const [first, ...others] = await losses(all(0n));
     expect(found[0]).toBe(first);

@@ -10,7 +10,7 @@ import { channelGroups, clusterGrid, rowGroups, runTimeBlock } from '../../quant
 import { usualRange } from '../../quantize/usual-range.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
 import type { Captured } from '../../search/capture.ts';
-import { changedRuns } from '../../search/changed-runs.ts';
+import { changedGroups } from '../../search/changed-groups.ts';
 import { lossGraph } from '../../search/loss-graph.ts';
 import { names, type LossActivation } from '../../search/loss-settings.ts';
 import { sameLoss, search, type Found, type LossSample, type SearchKind } from '../../search/search.ts';
@@ -56,7 +56,7 @@ export async function bestThreshold(
   const fed = new Set(loss.inputs.map((v) => v.name));
   const feedsFor = (some: readonly number[]): Feeds => {
     const feeds = candidateFeeds(some.map(candidate), activation, clusters);
-    return pick({ ...feeds, [names.changed]: changedRuns(feeds[names.widths]!, groups) }, fed);
+    return pick({ ...feeds, [names.changed]: changedGroups(feeds[names.widths]!, groups) }, fed);
   };
   const program = await ctx.services.executor.load(loss);
   try {
