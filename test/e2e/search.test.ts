@@ -27,12 +27,12 @@ test.each(['w8a8', 'w4a8'])(
     const searched = osPlusSites(graph, true, ctx);
     expect(searched).toHaveLength(8);
     const spool = fileSpool();
-    const captured = await capture(graph, targets, { tokens, batch: null, seed: 0 }, spool, ctx);
+    const captured = await capture(graph, searched, { tokens, batch: null, seed: 0 }, spool, ctx);
     const layout = { weights: 'auto', activations: 'auto', block: 32, multiples: false } as const;
     const settings: ThresholdSettings = { scheme, tokens, steps: null, low: 1, search: 'two-pass', ...layout };
-    for (const target of targets) {
-      const quick = await bestThreshold(graph, target, settings, captured, ctx);
-      const all = await bestThreshold(graph, target, { ...settings, search: 'exhaustive' }, captured, ctx);
+    for (const one of searched) {
+      const quick = await bestThreshold(graph, one, settings, captured, ctx);
+      const all = await bestThreshold(graph, one, { ...settings, search: 'exhaustive' }, captured, ctx);
       expect(quick!.loss).toBeGreaterThanOrEqual(all!.loss);
       expect(quick!.loss).toBeLessThanOrEqual(1.01 * all!.loss);
     }

@@ -39,9 +39,9 @@ const spread = (point: readonly number[]): number => Math.max(...point) - Math.m
 
 function bestLabels(features: readonly (readonly number[])[], clusters: number, seed: number): readonly number[] {
   if (clusters <= 1) return features.map(() => 0);
-  // Points of unit size, so that rounding in what follows does not depend on the unit of the features.
+  // ml-kmeans measures convergence in absolute units, so the points are brought to unit size; distances keep their proportions.
   const size = Math.max(...features.flat().map(Math.abs), 1e-30);
-  const points: Points = { width: features[0]!.length, at: Float64Array.from(features.flat(), (x) => x / size) };
+  const points = features.map((p) => p.map((x) => x / size));
   const tolerance = (relativeTolerance * meanVariance(points)) / clusters;
   const flat = { width: points[0]!.length, at: Float64Array.from(points.flat()) };
   const runs = Array.from({ length: restarts }, (_, r) => {
