@@ -32,11 +32,11 @@ function needsOf(matrices: readonly Tensor[]): readonly Need[] {
   const [shapes, reversed] = [matrices.map((t) => shapeText(t)), matrices.map((t) => shapeText(t, true))];
   const isAlone = (i: number): boolean => !shapes.some((s, k) => k !== i && (s === shapes[i] || s === reversed[i]));
   const corners = matrices.map((t, i) => (isAlone(i) ? null : cornerOf(t)));
-  const isTwin = (i: number, k: number): boolean => k !== i && shapes[k] === shapes[i] && mayEqual(corners[k]?.own, corners[i]?.own);
+  const isCopy = (i: number, k: number): boolean => k !== i && shapes[k] === shapes[i] && mayEqual(corners[k]?.own, corners[i]?.own);
   /** Whether k may be the transpose of i. */
   const isTurn = (i: number, k: number): boolean => i < k && shapes[k] === reversed[i] && mayEqual(corners[i]?.turned, corners[k]?.own);
   return matrices.map((t, i) => ({
-    own: matrices.some((_, k) => isTwin(i, k) || isTurn(k, i)),
+    own: matrices.some((_, k) => isCopy(i, k) || isTurn(k, i)),
     turned: bitsOf(t.dtype) % 8 === 0 && matrices.some((_, k) => isTurn(i, k)),
   }));
 }
