@@ -1,5 +1,5 @@
 import { fail, type Graph } from '../../ir/index.ts';
-import { runToLast, type Feeds, type HostTensor, type SampleProgram, type SweepContext } from '../../passes/index.ts';
+import { blocks, runToLast, type Feeds, type HostTensor, type SampleProgram, type SweepContext } from '../../passes/index.ts';
 import { modelInputs, type ModelInput } from '../data/inputs.ts';
 import { checkFeedable, inputsOf, lookInto, vocabularyOf } from '../model.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
@@ -61,18 +61,20 @@ export interface OutputError {
 /** Windows on which the values inside the models are compared. */
 const siteWindows = 4;
 
-/** Bytes of constants that are loaded at once, if not more are between two places where the model can be cut. */
+/** Bytes of constants in a block of a model that does not run as a whole, at least. */
 const blockBytes = 256 * 2 ** 20;
 
 /** Windows whose activations between two blocks are on disk at a time. */
 const batch = 128;
 
 /**
- * Measures a model, and how far it is from another one. Large models run block by block; of what windows give only sums are kept.
+ * Measures a model, and how far it is from another one. Large models run block by block, others from their file as they are; of what windows
+ * give only sums are kept.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const graph = lookInto(options.model);
-  const float = options.against === undefined ? null : lookInto(options.against);
+  const model = subjectOf(options.model);
+  const reference = options.against === undefined ? null : subjectOf(options.against);
+  const [graph, float] = [model.graph, reference && reference.graph];
   if (float) checkInputs(graph, float);
   checkFeedable(graph);
   const executor = executorFor(options);
@@ -82,11 +84,13 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const ctx = sweepContext(executor, options);
     const vocabulary = tokens && (vocabularyOf(graph, tokens) ?? (float && vocabularyOf(float, tokens)));
     const seen = new Seen(tokens, (outputs) => tokens && logitsName(outputs, vocabulary));
+    const inBlocks = model.inBlocks || (reference?.inBlocks ?? false);
     // The first window by itself, so that a model that cannot be measured is refused at once.
-    for (let start = 0, end = 1; start < windows.length; [start, end] = [end, end + batch])
-      await compareOn(windows.slice(start, end), graph, float, seen, ctx, (done) =>
-        options.onProgress?.(start + done, windows.length, 'windows'),
-      );
+    for (let start = 0, end = inBlocks ? 1 : windows.length; start < windows.length; [start, end] = [end, end + batch])
+      await compareOn(windows.slice(start, end), [model, reference], executor, ctx, (i, feeds, ours, theirs) => {
+        seen.take(feeds, ours, theirs);
+        options.onProgress?.(start + i + 1, windows.length, 'windows');
+      });
     const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, tokens, ctx, least: blockBytes }));
     const against = sites && float ? { against: { ...seen.comparison(), kernels: executor.kernelsOf(float), sites } } : {};
     return { ...seen.own(), windows: windows.length, kernels: executor.kernelsOf(graph), ...against };
@@ -104,32 +108,52 @@ const sweepContext = (executor: OrtExecutor, { signal }: EvaluateOptions): Sweep
   progress: () => {},
 });
 
-/** Has `seen` take what both models give on some windows. */
+/** A model that is measured. */
+interface Subject {
+  readonly path: string;
+  readonly graph: Graph;
+  readonly inBlocks: boolean;
+}
+
+function subjectOf(path: string): Subject {
+  const graph = lookInto(path);
+  return { path, graph, inBlocks: blocks(graph, blockBytes).length > 1 };
+}
+
+/** A model ready to run on windows. */
+async function start(
+  { path, graph, inBlocks }: Subject,
+  windows: readonly Feeds[],
+  executor: OrtExecutor,
+  ctx: SweepContext,
+): Promise<SampleProgram> {
+  if (inBlocks) return runToLast(graph, windows, ctx, blockBytes);
+  const program = await executor.openFile(path);
+  return { run: (i) => program.run(windows[i]!), close: () => program.close() };
+}
+
+/** Hands on what both models give on each window; null for a float model that is not there. */
 async function compareOn(
   windows: readonly Feeds[],
-  graph: Graph,
-  float: Graph | null,
-  seen: Seen,
+  [model, reference]: readonly [Subject, Subject | null],
+  executor: OrtExecutor,
   ctx: SweepContext,
-  onWindow: (done: number) => void,
+  take: (window: number, feeds: Feeds, ours: Feeds, theirs: Feeds | null) => void,
 ): Promise<void> {
-  const open: SampleProgram[] = [];
-  const started = async (one: Graph): Promise<SampleProgram> => {
-    const program = await runToLast(one, windows, ctx, blockBytes);
-    open.push(program);
-    return program;
-  };
+  const ours = await firstRun(() => start(model, windows, executor, ctx));
   try {
-    const model = await firstRun(() => started(graph));
-    const reference = float && (await started(float));
-    for (const [i, feeds] of windows.entries()) {
-      ctx.signal.throwIfAborted();
-      const outputs = i === 0 ? await firstRun(() => model.run(i)) : await model.run(i);
-      seen.take(feeds, outputs, reference && (await reference.run(i)));
-      onWindow(i + 1);
+    const theirs = reference && (await start(reference, windows, executor, ctx));
+    try {
+      for (const [i, feeds] of windows.entries()) {
+        ctx.signal.throwIfAborted();
+        const outputs = i === 0 ? await firstRun(() => ours.run(i)) : await ours.run(i);
+        take(i, feeds, outputs, theirs && (await theirs.run(i)));
+      }
+    } finally {
+      await theirs?.close();
     }
   } finally {
-    for (const program of open) await program.close();
+    await ours.close();
   }
 }
 
