@@ -20,7 +20,7 @@ const leastBytes = 32 * 2 ** 20;
 export function blocks(graph: Graph, least = leastBytes): readonly Block[] {
   const nodes = sunk([...graph.nodes]);
   const bytes = nodes.map(constantBytes);
-  const places = cutsOf(graph, nodes, bytes);
+  const places = cutsOf(nodes, bytes);
   return joined(places, bytes, least).map(([start, end]) => ({
     ...sliceOf(graph, nodes.slice(start, end)),
     bytes: bytes.slice(start, end).reduce((a, b) => a + b, 0),
@@ -44,8 +44,8 @@ function sunk(nodes: readonly Node[]): readonly Node[] {
 }
 
 /** The positions behind which the graph may be cut. */
-function cutsOf(graph: Graph, nodes: readonly Node[], bytes: readonly number[]): readonly number[] {
-  const alive = aliveAfter(graph, nodes);
+function cutsOf(nodes: readonly Node[], bytes: readonly number[]): readonly number[] {
+  const alive = aliveAfter(nodes);
   const candidates = valleys(alive, closedCuts(nodes));
   const counts = [...new Set(candidates.map((i) => alive[i]!))].toSorted((a, b) => a - b);
   const ways = counts.map((most) => candidates.filter((i) => alive[i]! <= most));
@@ -116,11 +116,10 @@ const belongsToSite = (node: Node): boolean => hasRole(node, 'marker') || hasRol
 const readersOf = (node: Node): readonly Node[] =>
   [...node.output.uses].flatMap((u) => (belongsToSite(u.node) ? [u.node, ...readersOf(u.node)] : [u.node]));
 
-/** How many results of earlier nodes are still read after each node. */
-function aliveAfter(graph: Graph, nodes: readonly Node[]): readonly number[] {
+/** How many results of earlier nodes later ones still read, after each node. An output that nothing reads is given out and gone. */
+function aliveAfter(nodes: readonly Node[]): readonly number[] {
   const last = new Map<Value, number>();
   nodes.forEach((n, i) => readsOf(n).forEach((v) => last.set(v, i)));
-  for (const v of graph.outputs) last.set(v, nodes.length);
   const ends = new Array<number>(nodes.length + 1).fill(0);
   let alive = 0;
   return nodes.map((n, i) => {

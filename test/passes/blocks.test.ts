@@ -159,7 +159,7 @@ describe('a chain of blocks gives what the whole graph gives, bit by bit', () =>
     const graph = layers();
     graph.setOutputs([...graph.outputs, valueNamed(graph, 'x1'), valueNamed(graph, 'mask'), valueNamed(graph, 'g')]);
     const whole = await runOnce(executor, graph, feeds);
-    expect(blocks(graph, 1).length).toBeGreaterThan(1);
+    expect(blocks(graph, 1)).toHaveLength(blocks(layers(), 1).length);
     const program = await runToLast(graph, [feeds], sweepContext(executor), 1);
     expect(await program.run(0)).toEqual(whole);
     await program.close();
