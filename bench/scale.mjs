@@ -128,4 +128,7 @@ async function main() {
   }
 }
 
+// A compile ends with the process that measures it.
+process.on('disconnect', () => process.exit());
+process.channel?.unref();
 await (values.worker === undefined ? main() : compileIn(values.worker));
