@@ -18,8 +18,8 @@ export interface CaptureSettings {
 
 /** What was captured on the way of some samples through the model. */
 export interface Captured {
-  /** What the loss of a site is measured on: whole samples where it feeds an attention, else tokens drawn from them; a share of either. */
-  samplesAt(searched: SearchedSite, share?: number): Promise<readonly LossSample[]>;
+  /** What the loss of a site is measured on: whole samples where it feeds an attention, else tokens drawn from them. */
+  samplesAt(searched: SearchedSite): Promise<readonly LossSample[]>;
 }
 
 /** Runs samples that are drawn with the seed, and keeps in the spool what the loss graphs of the sites read. */
@@ -48,12 +48,11 @@ export async function capture(
   });
   const mask = ctx.services.mask ?? '';
   return {
-    async samplesAt({ site, region: { mixesTokens } }, share = 1) {
-      const some = places.slice(0, mixesTokens ? Math.ceil(share * places.length) : places.length);
+    async samplesAt({ site, region: { mixesTokens } }) {
       const whole = await Promise.all(
-        some.map(async (_, s) => sampleOf(await spool.get(`${site.key} ${s}`), site.x.name, (await sampleAt(samples, s))[mask])),
+        places.map(async (_, s) => sampleOf(await spool.get(`${site.key} ${s}`), site.x.name, (await sampleAt(samples, s))[mask])),
       );
-      return mixesTokens ? whole : tokensOf(whole, { ...settings, tokens: share * settings.tokens });
+      return mixesTokens ? whole : tokensOf(whole, settings);
     },
   };
 }

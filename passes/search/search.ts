@@ -17,35 +17,23 @@ export interface LossSample {
 export interface SearchSpace {
   readonly program: Program;
   readonly samples: readonly LossSample[];
-  /** A part of the samples, or all, that shows where the loss has its valley. */
-  readonly few: readonly LossSample[];
   /** Descending. */
   readonly thresholds: readonly number[];
   readonly feedsFor: (thresholds: readonly number[]) => Feeds;
 }
 
-/** `two-pass` looks at a few thresholds on a part of the samples, and then at the best and some beside it on all; `exhaustive` at all. */
+/** `two-pass` looks at a few thresholds and then at some beside the best of them; `exhaustive` at all of them. */
 export type SearchKind = 'two-pass' | 'exhaustive';
 
 /** The threshold with the least mean loss of those that are tried; the largest of equals. Null when there is no candidate. */
 export async function search(space: SearchSpace, kind: SearchKind, signal: AbortSignal): Promise<Found | null> {
   const every = space.thresholds.map((_, i) => i);
   if (every.length === 0) return null;
-  if (kind === 'exhaustive') return best(space, await losses(space, space.samples, every, signal));
+  if (kind === 'exhaustive') return best(space, await losses(space, every, signal));
   const tried = coarse(every.length);
-  const first = await losses(space, space.few, tried, signal);
-  const least = leastIn(first);
-  const around = fine(tried, least);
-  if (space.few === space.samples) return best(space, new Map([...first, ...(await losses(space, space.samples, around, signal))]));
-  return best(
-    space,
-    await losses(
-      space,
-      space.samples,
-      [...around, least].toSorted((a, b) => a - b),
-      signal,
-    ),
-  );
+  const first = await losses(space, tried, signal);
+  const around = fine(tried, leastIn(first));
+  return best(space, new Map([...first, ...(await losses(space, around, signal))]));
 }
 
 /** The place of the least loss; the first, and so the largest threshold, of equals. */
@@ -61,18 +49,13 @@ function best({ thresholds, samples }: SearchSpace, found: ReadonlyMap<number, n
 const together = 16;
 
 /** The losses of the candidates at some places, summed over samples and tokens. */
-async function losses(
-  space: SearchSpace,
-  samples: readonly LossSample[],
-  places: readonly number[],
-  signal: AbortSignal,
-): Promise<ReadonlyMap<number, number>> {
+async function losses(space: SearchSpace, places: readonly number[], signal: AbortSignal): Promise<ReadonlyMap<number, number>> {
   const found = new Map<number, number>();
   for (let start = 0; start < places.length; start += together) {
     signal.throwIfAborted();
     const some = places.slice(start, start + together);
     const feeds = space.feedsFor(some.map((i) => space.thresholds[i]!));
-    const sums = await lossesOf(space.program, samples, feeds);
+    const sums = await lossesOf(space.program, space.samples, feeds);
     some.forEach((i, k) => found.set(i, sums[k]!));
   }
   return found;

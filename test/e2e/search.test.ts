@@ -11,7 +11,6 @@ import { samplesFor } from '../../src/model-samples.ts';
 import { passContext, runPipeline } from '../support/run.ts';
 
 const demo = 'examples/demo';
-const tokens = 256;
 const executor = new OrtExecutor();
 afterAll(() => executor.close());
 
@@ -27,9 +26,9 @@ test.each(['w8a8', 'w4a8'])(
     const searched = osPlusSites(graph, true, ctx);
     expect(searched).toHaveLength(8);
     const spool = fileSpool();
-    const captured = await capture(graph, searched, { tokens, batch: null, seed: 0 }, spool, ctx);
+    const captured = await capture(graph, searched, { tokens: 256, batch: null, seed: 0 }, spool, ctx);
     const layout = { weights: 'auto', activations: 'auto', block: 32, multiples: false } as const;
-    const settings: ThresholdSettings = { scheme, tokens, steps: null, low: 1, search: 'two-pass', ...layout };
+    const settings: ThresholdSettings = { scheme, steps: null, low: 1, search: 'two-pass', ...layout };
     for (const one of searched) {
       const quick = await bestThreshold(graph, one, settings, captured, ctx);
       const all = await bestThreshold(graph, one, { ...settings, search: 'exhaustive' }, captured, ctx);

@@ -263,10 +263,8 @@ describe('the two passes of the search', () => {
     expect(fine(coarse(5), 2)).toEqual([]);
   });
   // A program whose loss of a width w is (w - best)^2.
-  const whole = [{ feeds: {}, tokens: 2 }];
-  const spaceOf = (count: number, best: number, asked: number[], few = whole) => ({
-    samples: whole,
-    few,
+  const spaceOf = (count: number, best: number, asked: number[]) => ({
+    samples: [{ feeds: {}, tokens: 2 }],
     thresholds: Array.from({ length: count }, (_, i) => count - i),
     feedsFor: (some: readonly number[]) => ({ t: f32([some.length], some) }),
     program: {
@@ -293,33 +291,6 @@ describe('the two passes of the search', () => {
       expect(new Set(asked).size).toBe(asked.length);
       expect(await search(spaceOf(count, best, []), 'exhaustive', signal)).toEqual({ threshold: best, loss: 0 });
     }
-  });
-  test('look for the valley on a part of the samples, and choose by all of them', async () => {
-    const asked = { part: [] as number[], whole: [] as number[] };
-    const [part, whole] = [
-      { feeds: { part: f32([], [1]) }, tokens: 1 },
-      { feeds: {}, tokens: 4 },
-    ];
-    const space = {
-      ...spaceOf(101, 60, []),
-      samples: [whole],
-      few: [part],
-      program: {
-        run: (feeds: Feeds) => {
-          const [is, best] = feeds['part'] ? (['part', 63] as const) : (['whole', 60] as const);
-          const tried = Array.from(feeds['t']!.data, Number);
-          asked[is].push(...tried);
-          const losses = tried.map((t) => (t - best) ** 2);
-          return Promise.resolve({ [names.losses]: f32([tried.length], losses) });
-        },
-        close: () => Promise.resolve(),
-      },
-    };
-    expect(await search(space, 'two-pass', signal)).toEqual({ threshold: 60, loss: 0 });
-    expect(asked).toEqual({ part: coarse(101).map((i) => 101 - i), whole: [67, 65, 64, 62, 61, 60, 58, 57, 55] });
-    asked.part = [];
-    expect(await search(space, 'exhaustive', signal)).toEqual({ threshold: 60, loss: 0 });
-    expect(asked.part).toEqual([]);
   });
   test('stop when they are told to', async () => {
     await expect(search(spaceOf(40, 3, []), 'two-pass', AbortSignal.abort())).rejects.toThrow();

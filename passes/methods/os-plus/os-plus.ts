@@ -30,11 +30,7 @@ export const osPlus = definePass({
     threshold: float('half-range that channels shrink to; given, the search is skipped', null, 0),
     steps: float('candidates of the search (default: the larger of 100 and half-units of the range)', null, 1),
     low: float('smallest threshold that the search tries', 1, 0),
-    search: choice(
-      'a coarse pass over the candidates on a part of the tokens and a fine one on all, or all of them on all',
-      ['two-pass', 'exhaustive'],
-      'two-pass',
-    ),
+    search: choice('a coarse and a fine pass over the candidates, or all of them', ['two-pass', 'exhaustive'], 'two-pass'),
     tokens: int('tokens that the loss is measured on, in whole samples where the site feeds an attention', 512, 1),
     batch: float('most samples that these tokens are drawn from', null, 1),
     seed: int('seed of the draw', 0, 0),

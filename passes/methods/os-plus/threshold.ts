@@ -20,7 +20,6 @@ import type { OsPlusSite } from './os-plus-site.ts';
 import { centred, thresholds, widths } from './thresholds.ts';
 
 export interface ThresholdSettings extends Layout {
-  readonly tokens: number;
   readonly scheme: string;
   readonly steps: number | null;
   readonly low: number;
@@ -42,7 +41,7 @@ export async function bestThreshold(
   if (candidates.length === 0) return null;
   const scheme = schemeNamed(settings.scheme);
   const activation = activationFor(scheme, t.site, range.min.length, settings);
-  const [apart, few] = [await captured.samplesAt(t), await captured.samplesAt(t, coarseShare(settings.tokens))];
+  const apart = await captured.samplesAt(t);
   const masked = apart.every((s) => names.tokens in s.feeds);
   const groups = rowGroups(range.min.length, t.site, settings);
   const loss = lossGraph(t.region, t.site, { centre: at.centre, activation, weights: scheme.weights, groups, masked }, graph.opsets);
@@ -63,18 +62,11 @@ export async function bestThreshold(
     const feedable = (all: readonly LossSample[]) => all.map((s) => ({ ...s, feeds: pick(s.feeds, fed) }));
     const together = takesBatches(t) ? stacked(apart) : apart;
     const samples = await sameLoss(program, feedable(together), feedable(apart), feedsFor(candidates.slice(0, 1)));
-    const part = feedable(samples.length < apart.length ? stacked(few) : few);
-    const space = { program, samples, few: tokensIn(part) < tokensIn(samples) ? part : samples, thresholds: candidates, feedsFor };
-    return await search(space, settings.search, ctx.signal);
+    return await search({ program, samples, thresholds: candidates, feedsFor }, settings.search, ctx.signal);
   } finally {
     await program.close();
   }
 }
-
-/** How much of what was captured the coarse pass looks at: a quarter, if that is 128 tokens. */
-const coarseShare = (tokens: number): number => Math.min(1, Math.max(1 / 4, 128 / tokens));
-
-const tokensIn = (samples: readonly LossSample[]): number => samples.reduce((n, { tokens }) => n + tokens, 0);
 
 /** Whether no value that the loss reads has a fixed number of rows. */
 const takesBatches = ({ site, region }: OsPlusSite): boolean =>
