@@ -33,10 +33,9 @@ export function channelsAt(site: Site): number | null {
 /** The observer in front of a site. */
 export const observerOf = (site: Site): Observer | null => viewAs(Observer, site.x.producer);
 
-/** Has an observer remember this, in the basis of calibration; it forgets what it remembered before. */
+/** Has an observer remember this and nothing else: without a map among the attributes, what it saw is in the present basis. */
 export function setObserved(graph: Graph, observer: Observer, seen: Attributes): Observer {
-  const basis = observer.basis ? transformAttributes(observer.basis) : {};
-  return new Observer(withAttributes(graph, observer.node, { ...seen, ...basis, key: string(observer.key) }));
+  return new Observer(withAttributes(graph, observer.node, { ...seen, key: string(observer.key) }));
 }
 
 /** Has an observer see its channels in another basis. */

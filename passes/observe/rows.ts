@@ -15,7 +15,7 @@ export const observersOf = (graph: Graph): readonly Observer[] => [...graph.node
 export function addShapes(graph: Graph): (outputs: Feeds) => ReadonlyMap<string, readonly number[]> {
   const build = Builder.atEnd(graph);
   const names = observersOf(graph).map(
-    ({ x, key }) => [key, giveOut(graph, build.value('Shape', [x], {}, tensorType('i64', [null])))] as const,
+    ({ x, key }) => [key, outputOf(graph, build.value('Shape', [x], {}, tensorType('i64', [null])))] as const,
   );
   return (outputs) => new Map(names.map(([key, name]) => [key, Array.from(outputs[name]!.data, Number)] as const));
 }
@@ -65,7 +65,7 @@ function addAt(
 ): (outputs: Feeds) => Reduced {
   const rows = rowsOf(build, observer.x, channels, keep);
   // Each by a copy of its own, because reductions may share a value.
-  const give = (value: Value): string => giveOut(build.graph, build.value('Identity', [value], {}, tensorType('f32', null)));
+  const give = (value: Value): string => outputOf(build.graph, build.value('Identity', [value], {}, tensorType('f32', null)));
   const tokens = give(countOf(build, rows, keep));
   const sums = give(build.value('ReduceSum', [rows.filled(0), build.ints('axes', [0])], { keepdims: int(0) }));
   const names = new Map(
@@ -79,7 +79,8 @@ function addAt(
   });
 }
 
-function giveOut(graph: Graph, value: Value): string {
+/** Has a graph give out a value, under the value's name. */
+function outputOf(graph: Graph, value: Value): string {
   graph.addOutput(value);
   return value.name;
 }

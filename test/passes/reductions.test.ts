@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
-import { apply, changeBasis, parseGraph, sites, type ChannelTransform, type Graph } from '../../ir/index.ts';
+import { apply, changeBasis, parseGraph, sites, standardize, type ChannelTransform, type Graph } from '../../ir/index.ts';
 import {
   binCentre,
   binOf,
@@ -245,6 +245,14 @@ describe('one sweep', () => {
     const s = await calibrated(linear(3), [feeds(3)], 'calibrate');
     expect(s.get(reductions.tokenRange)).not.toBeNull();
     expect(s.get(reductions.gram)).toBeNull();
+  });
+  test.each(['before', 'between two calibrations'])('measures in the basis that a site has, which changed %s', async (when) => {
+    const graph = linear(3);
+    if (when !== 'before') await calibrated(graph, [feeds(3)], 'calibrate');
+    changeBasis(graph, sites(graph)[0]!, standardize([1, 2, 3], [4, 5, 6]));
+    const { range } = await calibrated(graph, [feeds(3)], 'calibrate');
+    const { range: bare } = await calibrated(linear(3), [feeds(3)], 'calibrate');
+    expectClose(range, reductions.range.moved(bare, standardize([1, 2, 3], [4, 5, 6])), 1e-6);
   });
   test('keeps a large matrix in a file, which is gone when the store is closed', async () => {
     const { store, close } = tensorStore();
