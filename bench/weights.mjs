@@ -9,7 +9,6 @@ import { packWeight } from '../dist/codegen/kernels/packing.js';
 import {
   dense,
   Graph,
-  inMemory,
   ints,
   movedColumns,
   movedRows,
@@ -53,13 +52,8 @@ const groups = Array.from({ length: 32 }, () => rows / 32);
 const blocks = Array.from({ length: rows / 32 }, () => 32);
 const whole = { sizes: [rows], wholeTensor: false, multiples: false };
 /** @param {number} bits */
-const codes = (bits) =>
-  inMemory(
-    'i8',
-    [rows, columns],
-    Int8Array.from(data, (x) => Math.floor(x * 2 ** (bits - 1))),
-  );
-const [codes4, codes8] = [codes(4).bytes(), codes(8).bytes()];
+const codes = (bits) => Int8Array.from(data, (x) => Math.floor(x * 2 ** (bits - 1)));
+const [codes4, codes8] = [codes(4), codes(8)];
 
 /**
  * Quantizes, lowers and computes all constants of x W, as a compile does between the last fold and the file; bytes of the constants.

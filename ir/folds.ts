@@ -1,5 +1,6 @@
 import { permAt, scaleAt, type ChannelTransform } from './channel.ts';
 import { latest } from './latest.ts';
+import { padded, room, rows } from './simd/rows.ts';
 import { derived, floats, type Tensor } from './tensor.ts';
 
 /**
@@ -72,37 +73,34 @@ function tensorOf(w: Tensor, fold: Fold): Tensor {
   return made;
 }
 
-function folded({ base, rows, columns, steps }: Fold): Float32Array {
+function folded({ base, rows: order, columns, steps }: Fold): Float32Array {
   const [height = 0, width = 0] = base.shape;
   const from = floats(base);
   const to = new Float32Array(from.length);
   const [first] = steps;
   const rest = first?.axis === 'rows' ? steps.slice(1) : steps;
+  const { line, source, places, scales } = room({
+    line: ['f32', width],
+    source: ['f32', width],
+    places: ['u32', width],
+    scales: ['f64', rest.length * padded(width)],
+  });
+  if (columns) places.set(columns);
+  rest.forEach((step, i) => step.axis === 'columns' && scales.set(step.scale, i * padded(width)));
+  const [at, by] = [line.byteOffset, (i: number) => scales.subarray(i * padded(width)).byteOffset];
   for (let r = 0; r < height; r++) {
-    const line = to.subarray(r * width, (r + 1) * width);
-    const start = (rows ? rows[r]! : r) * width;
-    const source = from.subarray(start, start + width);
+    const start = (order ? order[r]! : r) * width;
+    source.set(from.subarray(start, start + width));
     const [factor, zero] = first?.axis === 'rows' ? [factorOf(first, r), first.zero] : [1, -0];
-    if (columns) gather(line, source, columns, factor, zero);
-    else scaleBy(line, source, factor, zero);
-    for (const step of rest) {
-      if (step.axis === 'columns') scaleEach(line, step.scale);
-      else scaleBy(line, line, factorOf(step, r), step.zero);
-    }
+    if (columns) rows.gatherScaled(at, source.byteOffset, places.byteOffset, width, factor, zero);
+    else rows.scaleBy(at, source.byteOffset, width, factor, zero);
+    rest.forEach((step, i) => {
+      if (step.axis === 'columns') rows.scaleEach(at, by(i), width);
+      else rows.scaleBy(at, at, width, factorOf(step, r), step.zero);
+    });
+    to.set(line, r * width);
   }
   return to;
 }
 
 const factorOf = (step: Step, row: number): number => step.scale?.[row] ?? 1;
-
-function gather(to: Float32Array, from: Float32Array, order: Uint32Array, factor: number, zero: number): void {
-  for (let c = 0; c < to.length; c++) to[c] = Math.fround(from[order[c]!]! * factor) + zero;
-}
-
-function scaleBy(to: Float32Array, from: Float32Array, factor: number, zero: number): void {
-  for (let c = 0; c < to.length; c++) to[c] = Math.fround(from[c]! * factor) + zero;
-}
-
-function scaleEach(line: Float32Array, scale: Float64Array): void {
-  for (let c = 0; c < line.length; c++) line[c] = line[c]! * scale[c]! + 0;
-}

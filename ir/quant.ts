@@ -84,12 +84,14 @@ export function groupIndex(sizes: readonly number[]): number[] {
 }
 
 /**
- * Calls `f` for every row of a matrix [rows, columns] with the places where the row begins in it, and where the row's group begins in a table
- * [groups, columns]; `sizes` are the rows of each group.
+ * Calls `f` for every group of rows of a matrix [rows, columns] with the place where it begins in a table [groups, columns], and those where
+ * its rows begin and end in the matrix; `sizes` are the rows of each group.
  */
-export function eachRow(sizes: readonly number[], columns: number, f: (row: number, group: number) => void): void {
-  let row = 0;
+export function eachGroup(sizes: readonly number[], columns: number, f: (group: number, first: number, end: number) => void): void {
+  let first = 0;
   sizes.forEach((size, g) => {
-    for (const end = row + size * columns; row < end; row += columns) f(row, g * columns);
+    const end = first + size * columns;
+    f(g * columns, first, end);
+    first = end;
   });
 }

@@ -9,7 +9,7 @@ import { irOpset } from '../ir/graph.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'qc-generated-'));
 beforeAll(() => {
-  for (const script of ['scripts/generate-ops.ts', 'scripts/generate-operators.ts'])
+  for (const script of ['scripts/generate-ops.ts', 'scripts/generate-operators.ts', 'scripts/generate-simd.ts'])
     execFileSync(process.execPath, ['node_modules/.bin/tsx', script, folder], { stdio: 'pipe' });
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -28,6 +28,7 @@ describe('what the generators write is what is committed', () => {
     ['codegen/onnx/op-history.ts', 10_000],
     ['codegen/kernels/operators.ts', 1000],
     ['kernels/src/operators/table.h', 1000],
+    ['ir/simd/module.ts', 1000],
   ])('%s', (path, least) => {
     const [made, committed] = [bare(join(folder, path)), bare(path)];
     expect(made.length).toBeGreaterThan(least);

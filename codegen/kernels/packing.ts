@@ -1,3 +1,4 @@
+import { room, rows as simd } from '../../ir/simd/rows.ts';
 import { step, tile } from './operators.ts';
 
 /** Bits of a stored code. */
@@ -21,6 +22,15 @@ export const packedShape = (rows: number, columns: number, bits: StoredBits): re
   4 * tile,
 ];
 
+/** Four rows of codes, and a place for what they are together. */
+interface Quad {
+  readonly a: Int8Array;
+  readonly b: Int8Array;
+  readonly c: Int8Array;
+  readonly d: Int8Array;
+  readonly quad: Uint32Array;
+}
+
 /** Where a quad of channels goes: its bits from `from` on, under `mask` in each byte, to `word`, shifted left. */
 interface Place {
   readonly word: number;
@@ -40,42 +50,38 @@ const places: Readonly<Record<StoredBits, (quad: number) => readonly Place[]>> =
 };
 
 /** Codes of W [in, out], signed, in the layout that kernels read as it lies: see "Packing" in docs/operators.md. */
-export function packWeight(codes: Uint8Array, rows: number, columns: number, bits: StoredBits): Uint8Array {
+export function packWeight(codes: Int8Array, rows: number, columns: number, bits: StoredBits): Uint8Array {
   const [tiles = 0, steps = 0] = packedShape(rows, columns, bits);
   const packed = new Uint32Array(tiles * steps * bits * tile);
   const layout = Array.from({ length: step / 4 }, (_, q) => places[bits](q));
-  const lift = 2 ** (bits - 1);
-  const quads = new Uint32Array((step / 4) * columns);
+  const size = bits * tile;
+  const lanes = tiles * tile;
+  const of = room({
+    a: ['i8', lanes],
+    b: ['i8', lanes],
+    c: ['i8', lanes],
+    d: ['i8', lanes],
+    quad: ['u32', lanes],
+    words: ['u32', tiles * size],
+  });
   for (let s = 0; s < steps; s++) {
-    readStep(quads, codes, s * step, rows, columns, lift);
-    // All of a tile at once: its words lie together, those of the next tile far away.
-    for (let t = 0; t < tiles; t++) {
-      const lanes = Math.min(tile, columns - t * tile);
-      const start = (t * steps + s) * bits * tile;
-      for (let q = 0; q < layout.length; q++)
-        for (const place of layout[q]!) placeLanes(packed, start + place.word * tile, quads, q * columns + t * tile, lanes, place);
-    }
+    of.words.fill(0);
+    layout.forEach((quad, q) => {
+      readQuad(of, codes, s * step + 4 * q, rows, columns, 2 ** (bits - 1));
+      for (const { word, from, mask, shift } of quad)
+        simd.place(of.words.byteOffset + 4 * word * tile, of.quad.byteOffset, tiles, size, from, mask, shift);
+    });
+    for (let t = 0; t < tiles; t++) packed.set(of.words.subarray(t * size, (t + 1) * size), (t * steps + s) * size);
   }
   return new Uint8Array(packed.buffer);
 }
 
-/** Stored codes of a step of rows from `first` on: byte j of word (q, column) is row 4q + j. Rows that are not there are stored zeros. */
-function readStep(quads: Uint32Array, codes: Uint8Array, first: number, rows: number, columns: number, lift: number): void {
-  quads.fill(0);
-  for (let k = 0; k < step && first + k < rows; k++) {
-    const [to, from, shift] = [(k >> 2) * columns, (first + k) * columns, (k & 3) * 8];
-    for (let c = 0; c < columns; c++) quads[to + c]! |= ((codes[from + c]! + lift) & 255) << shift;
-  }
-}
-
-/** Puts the bits of a quad that `place` names into the words of a tile. */
-function placeLanes(
-  packed: Uint32Array,
-  to: number,
-  quads: Uint32Array,
-  from: number,
-  lanes: number,
-  { shift, mask, from: bit }: Place,
-): void {
-  for (let lane = 0; lane < lanes; lane++) packed[to + lane]! |= ((quads[from + lane]! >>> bit) & mask) << shift;
+/** Stored codes of four rows from `first` on: byte j of a word is row first + j. Rows and columns that are not there are stored zeros. */
+function readQuad(quad: Quad, codes: Int8Array, first: number, rows: number, columns: number, lift: number): void {
+  [quad.a, quad.b, quad.c, quad.d].forEach((row, j) => {
+    row.fill(-lift);
+    if (first + j < rows) row.set(codes.subarray((first + j) * columns, (first + j + 1) * columns));
+  });
+  const { a, b, c, d } = quad;
+  simd.quads(quad.quad.byteOffset, a.byteOffset, b.byteOffset, c.byteOffset, d.byteOffset, a.length, lift);
 }

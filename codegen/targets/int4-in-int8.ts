@@ -1,7 +1,7 @@
 import { int } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
-import { eachRow } from '../../ir/quant.ts';
+import { eachGroup } from '../../ir/quant.ts';
 import { floats, inMemory, int64s, lazy } from '../../ir/tensor.ts';
 import { tensorType } from '../../ir/types.ts';
 import { packedInt4, signed, type QuantizedWeight } from './quantized.ts';
@@ -46,7 +46,9 @@ function fitsBytes(w: QuantizedWeight, multiple: Int8Array): boolean {
   const codes = signed(w.codes);
   const zero = floats(w.zero);
   let most = zero.reduce((least, z) => Math.max(least, Math.abs(z)), 0);
-  eachRow(w.sizes, w.columns, (row, group) => (most = Math.max(most, largestProduct(codes, zero, multiple, row, group, w.columns))));
+  eachGroup(w.sizes, w.columns, (group, first, end) => {
+    for (let row = first; row < end; row += w.columns) most = Math.max(most, largestProduct(codes, zero, multiple, row, group, w.columns));
+  });
   return most <= 127;
 }
 

@@ -2,7 +2,8 @@ import type { Node, Value } from '../../ir/graph.ts';
 import { FakeQuantize } from '../../ir/ops/qc.ts';
 import { latest } from '../../ir/latest.ts';
 import { viewAs } from '../../ir/ops/view.ts';
-import { eachRow } from '../../ir/quant.ts';
+import { eachGroup } from '../../ir/quant.ts';
+import { room, rows } from '../../ir/simd/rows.ts';
 import { floats, integers, lazy, type Tensor } from '../../ir/tensor.ts';
 
 /** A weight W [in, out] and its quantizer, read off a FakeQuantize of a constant. */
@@ -52,12 +53,7 @@ export function runs(groups: readonly number[]): readonly number[] {
   return sizes;
 }
 
-/**
- * clip(round(w / scale) + zero), scale and zero being those of the row's group and the column.
- *
- * The sum of x and 1.5 * 2^23 in f32 has no room for fractions, so it is x rounded half to even, and its bits, less those of 1.5 * 2^23, are
- * that whole number; for x beyond 2^22 they are far from zero on the side of x.
- */
+/** clip(round(w / scale) + zero), scale and zero being those of the row's group and the column; w / scale in f32, as QuantizeLinear divides. */
 function codesOf(
   w: Float32Array,
   scale: Float32Array,
@@ -65,69 +61,63 @@ function codesOf(
   { sizes, columns, qmin, qmax }: Pick<QuantizedWeight, 'sizes' | 'columns' | 'qmin' | 'qmax'>,
 ): Int8Array {
   const codes = new Int8Array(w.length);
-  const rounded = new Float32Array(columns);
-  const bits = new Int32Array(rounded.buffer);
-  const offset = new Int32Array(zero.length);
-  for (let p = 0; p < zero.length; p++) offset[p] = zero[p]! - 0x4b400000;
-  eachRow(sizes, columns, (row, group) => {
-    divide(rounded, w, scale, row, group);
-    clip(codes, bits, offset, row, group, qmin, qmax);
+  const of = room({ row: ['f32', columns], scale: ['f32', columns], zero: ['f32', columns], code: ['i8', columns] });
+  const [row, scales, zeros, code] = [of.row.byteOffset, of.scale.byteOffset, of.zero.byteOffset, of.code.byteOffset];
+  eachGroup(sizes, columns, (group, first, end) => {
+    of.scale.set(scale.subarray(group, group + columns));
+    of.zero.set(zero.subarray(group, group + columns));
+    for (let at = first; at < end; at += columns) {
+      of.row.set(w.subarray(at, at + columns));
+      rows.codes(code, row, scales, zeros, columns, qmin, qmax);
+      codes.set(of.code, at);
+    }
   });
   return codes;
-}
-
-/** w / scale in f32, as QuantizeLinear and the reference body divide, and 1.5 * 2^23 more. */
-function divide(rounded: Float32Array, w: Float32Array, scale: Float32Array, row: number, group: number): void {
-  for (let c = 0; c < rounded.length; c++) rounded[c] = Math.fround(w[row + c]! / scale[group + c]!) + 12582912;
-}
-
-function clip(codes: Int8Array, bits: Int32Array, offset: Int32Array, row: number, group: number, qmin: number, qmax: number): void {
-  for (let c = 0; c < bits.length; c++) {
-    const code = bits[c]! + offset[group + c]!;
-    codes[row + c] = code < qmin ? qmin : code > qmax ? qmax : code;
-  }
 }
 
 /** (code - zero) * scale: what the codes stand for. */
 export const dequantized = (w: QuantizedWeight): Tensor =>
   lazy('f32', [w.rows, w.columns], () => {
-    const [codes, scale, zero] = [signed(w.codes), floats(w.scale), floats(w.zero)];
-    const data = new Float32Array(codes.length);
-    eachRow(w.sizes, w.columns, (row, group) => dequantizeRow(data, codes, scale, zero, row, group, w.columns));
+    const data = new Float32Array(w.rows * w.columns);
+    eachCodeRow(w, ({ row, code, scale, zero }, at) => {
+      rows.dequantize(row.byteOffset, code.byteOffset, scale.byteOffset, zero.byteOffset, w.columns);
+      data.set(row, at);
+    });
     return data;
   });
-
-function dequantizeRow(
-  data: Float32Array,
-  codes: Int8Array,
-  scale: Float32Array,
-  zero: Float32Array,
-  row: number,
-  group: number,
-  columns: number,
-): void {
-  for (let c = 0; c < columns; c++) data[row + c] = (codes[row + c]! - zero[group + c]!) * scale[group + c]!;
-}
 
 /** offset Q(W): what a constant offset of the input adds to every row of the product. */
 export const offsetProduct = (offset: Float32Array, w: QuantizedWeight): Tensor =>
   lazy('f32', [w.columns], () => {
-    const [codes, scale, zero] = [signed(w.codes), floats(w.scale), floats(w.zero)];
-    const sums = new Float64Array(w.columns);
-    eachRow(w.sizes, w.columns, (row, group) => addProduct(sums, offset[row / w.columns]!, codes, scale, zero, row, group));
+    const sums = eachCodeRow(w, ({ sum, code, scale, zero }, at) =>
+      rows.addProduct(sum.byteOffset, offset[at / w.columns]!, code.byteOffset, scale.byteOffset, zero.byteOffset, w.columns),
+    );
     return Float32Array.from(sums);
   });
 
-function addProduct(
-  sums: Float64Array,
-  factor: number,
-  codes: Int8Array,
-  scale: Float32Array,
-  zero: Float32Array,
-  row: number,
-  group: number,
-): void {
-  for (let c = 0; c < sums.length; c++) sums[c]! += factor * (codes[row + c]! - zero[group + c]!) * scale[group + c]!;
+/** A row of codes, the scales and zero points of its group, and places for results. */
+interface CodeRow {
+  readonly code: Int8Array;
+  readonly scale: Float32Array;
+  readonly zero: Float32Array;
+  readonly row: Float32Array;
+  readonly sum: Float64Array;
+}
+
+/** Calls `f` for every row of codes with the place where it begins in the matrix, and returns the place for sums, which is zero before. */
+function eachCodeRow(w: QuantizedWeight, f: (of: CodeRow, at: number) => void): Float64Array {
+  const { columns } = w;
+  const [codes, scale, zero] = [signed(w.codes), floats(w.scale), floats(w.zero)];
+  const of = room({ code: ['i8', columns], scale: ['f32', columns], zero: ['f32', columns], row: ['f32', columns], sum: ['f64', columns] });
+  eachGroup(w.sizes, columns, (group, first, end) => {
+    of.scale.set(scale.subarray(group, group + columns));
+    of.zero.set(zero.subarray(group, group + columns));
+    for (let at = first; at < end; at += columns) {
+      of.code.set(codes.subarray(at, at + columns));
+      f(of, at);
+    }
+  });
+  return of.sum;
 }
 
 /** The elements of an i8 tensor. */

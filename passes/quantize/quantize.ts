@@ -24,7 +24,7 @@ import { statisticsAt, type Statistics } from '../observe/statistics.ts';
 import { schemeNamed } from './schemes.ts';
 import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock } from './scale-groups.ts';
 import { averageOf, usualRange, usualRangeName } from './usual-range.ts';
-import { weightParameters } from './weights.ts';
+import { firstUnbounded, weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
   readonly scheme: string;
@@ -244,8 +244,8 @@ function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: Weight
 
 /** The elements of a weight; QC4109 if one of them is no number. */
 function finite(w: Float32Array, name: string, at: Location): Float32Array {
-  for (let i = 0; i < w.length; i++) if (!Number.isFinite(w[i])) return fail('QC4109', `element ${i} of weight %${name} is ${w[i]}`, at);
-  return w;
+  const i = firstUnbounded(w);
+  return i < 0 ? w : fail('QC4109', `element ${i} of weight %${name} is ${w[i]}`, at);
 }
 
 function reportFloat(graph: Graph, linear: Linear, ctx: PassContext): void {

@@ -1,4 +1,5 @@
-import { codeRange, eachRow, parametersOn, roundHalfEven, type QuantSpec } from '../../ir/quant.ts';
+import { codeRange, eachGroup, parametersOn, roundHalfEven, type QuantSpec } from '../../ir/quant.ts';
+import { room, rows } from '../../ir/simd/rows.ts';
 
 export type WeightSpec = Pick<QuantSpec, 'bits' | 'symmetric' | 'grid'>;
 
@@ -28,32 +29,53 @@ export function weightParameters(
   spec: WeightSpec,
   { sizes, wholeTensor, multiples }: WeightGrouping,
 ): WeightParameters {
-  const { min, max } = extremes(w, columns, sizes);
-  if (wholeTensor) {
-    min.fill(min.reduce((a, b) => Math.min(a, b)));
-    max.fill(max.reduce((a, b) => Math.max(a, b)));
-  }
-  const free = freeParameters(min, max, spec);
-  return multiples ? onMultiples(w, columns, sizes, free, min, spec) : free;
+  const ofGroups = extremes(w, columns, sizes);
+  const found = wholeTensor ? ofAll(ofGroups) : ofGroups;
+  const free = freeParameters(found, spec);
+  return multiples ? onMultiples(w, unitsOf(ofGroups, columns), sizes, free, found.min, spec) : free;
 }
 
-/** The least and the largest weight of every group and column. */
-function extremes(w: Float32Array, columns: number, sizes: readonly number[]): { readonly min: Float32Array; readonly max: Float32Array } {
-  const min = new Float32Array(sizes.length * columns).fill(Infinity);
-  const max = new Float32Array(sizes.length * columns).fill(-Infinity);
-  eachRow(sizes, columns, (row, group) => widen(min, max, w, row, group, columns));
+/** The least and the largest weight of every group and column, [groups, out]. */
+interface Extremes {
+  readonly min: Float32Array;
+  readonly max: Float32Array;
+}
+
+function extremes(w: Float32Array, columns: number, sizes: readonly number[]): Extremes {
+  const [min, max] = [new Float32Array(sizes.length * columns), new Float32Array(sizes.length * columns)];
+  const { row, low, high } = room({ row: ['f32', columns], low: ['f32', columns], high: ['f32', columns] });
+  eachGroup(sizes, columns, (group, first, end) => {
+    low.fill(Infinity);
+    high.fill(-Infinity);
+    for (let at = first; at < end; at += columns) {
+      row.set(w.subarray(at, at + columns));
+      rows.widen(low.byteOffset, high.byteOffset, row.byteOffset, columns);
+    }
+    min.set(low, group);
+    max.set(high, group);
+  });
   return { min, max };
 }
 
-function widen(min: Float32Array, max: Float32Array, w: Float32Array, row: number, group: number, columns: number): void {
-  for (let c = 0; c < columns; c++) {
-    const x = w[row + c]!;
-    if (x < min[group + c]!) min[group + c] = x;
-    if (x > max[group + c]!) max[group + c] = x;
+/** The least and the largest of all, for every group and column. */
+const ofAll = ({ min, max }: Extremes): Extremes => ({
+  min: new Float32Array(min.length).fill(min.reduce((a, b) => Math.min(a, b))),
+  max: new Float32Array(max.length).fill(max.reduce((a, b) => Math.max(a, b))),
+});
+
+/** Where the first element lies that is infinite or no number; -1 if there is none. */
+export function firstUnbounded(w: Float32Array): number {
+  const size = Math.min(w.length, 4096);
+  const { part } = room({ part: ['f32', size] });
+  for (let at = 0; at < w.length; at += size) {
+    const found = w.subarray(at, at + size);
+    part.set(found);
+    if (rows.hasUnbounded(part.byteOffset, found.length)) return at + found.findIndex((x) => !Number.isFinite(x));
   }
+  return -1;
 }
 
-function freeParameters(min: Float32Array, max: Float32Array, spec: WeightSpec): WeightParameters {
+function freeParameters({ min, max }: Extremes, spec: WeightSpec): WeightParameters {
   const [scale, zero] = [new Float32Array(min.length), new Float32Array(min.length)];
   const parameters = parametersOn(spec);
   for (let p = 0; p < min.length; p++) {
@@ -64,16 +86,16 @@ function freeParameters(min: Float32Array, max: Float32Array, spec: WeightSpec):
   return { scale, zero };
 }
 
-/** Scales at multiples of a 119th of the column's largest weight: of the multiples below and above, the one with the lesser squared error. */
+/** Scales at multiples of the `unit` of each column, a 119th of its largest weight: of the multiples below and above, the one with the lesser squared error. */
 function onMultiples(
   w: Float32Array,
-  columns: number,
+  unit: Float32Array,
   sizes: readonly number[],
   free: WeightParameters,
   low: Float32Array,
   spec: WeightSpec,
 ): WeightParameters {
-  const unit = largestOf(w, columns).map((x) => shortened(Math.max(x / carrierRange, 1e-30)));
+  const columns = unit.length;
   const zeroFor = zeroRule(spec);
   const rounded = (round: (x: number) => number): WeightParameters => {
     const [scale, zero] = [new Float32Array(low.length), new Float32Array(low.length)];
@@ -90,15 +112,12 @@ function onMultiples(
   return { scale: better('scale'), zero: better('zero') };
 }
 
-/** The largest magnitude in every column. */
-function largestOf(w: Float32Array, columns: number): Float32Array {
+/** What scales of a column are multiples of, given the least and the largest weights of its groups. */
+function unitsOf({ min, max }: Extremes, columns: number): Float32Array {
   const largest = new Float32Array(columns);
-  for (let start = 0; start < w.length; start += columns)
-    for (let c = 0; c < columns; c++) {
-      const x = Math.abs(w[start + c]!);
-      if (x > largest[c]!) largest[c] = x;
-    }
-  return largest;
+  for (let start = 0; start < min.length; start += columns)
+    for (let c = 0; c < columns; c++) largest[c] = Math.max(largest[c]!, -min[start + c]!, max[start + c]!);
+  return largest.map((x) => shortened(Math.max(x / carrierRange, 1e-30)));
 }
 
 /** The zero point of a group whose least weight and whose scale are given. */
@@ -118,33 +137,19 @@ function squaredErrors(
 ): Float64Array {
   const sums = new Float64Array(scale.length);
   const { min, max } = codeRange(bits, symmetric);
-  eachRow(sizes, columns, (row, group) => addErrors(sums, w, scale, zero, row, group, columns, min, max));
+  const of = room({ row: ['f32', columns], scale: ['f32', columns], zero: ['f32', columns], error: ['f64', columns] });
+  const [row, scales, zeros, error] = [of.row.byteOffset, of.scale.byteOffset, of.zero.byteOffset, of.error.byteOffset];
+  eachGroup(sizes, columns, (group, first, end) => {
+    of.scale.set(scale.subarray(group, group + columns));
+    of.zero.set(zero.subarray(group, group + columns));
+    of.error.fill(0);
+    for (let at = first; at < end; at += columns) {
+      of.row.set(w.subarray(at, at + columns));
+      rows.addErrors(error, row, scales, zeros, columns, min, max);
+    }
+    sums.set(of.error, group);
+  });
   return sums;
-}
-
-/**
- * Adds the square of x less what `fakeQuantize` makes of it, for one row. A sum with 1.5 * 2^52 in f64 has no room for fractions, so taking
- * that off again rounds half to even. The number stands in the loop, where the compiler of JavaScript sees that it is one.
- */
-function addErrors(
-  sums: Float64Array,
-  w: Float32Array,
-  scale: Float32Array,
-  zero: Float32Array,
-  row: number,
-  group: number,
-  columns: number,
-  min: number,
-  max: number,
-): void {
-  for (let c = 0; c < columns; c++) {
-    const x = w[row + c]!;
-    const s = scale[group + c]!;
-    const z = zero[group + c]!;
-    const code = x / s + 6755399441055744 - 6755399441055744 + z;
-    const error = x - ((code < min ? min : code > max ? max : code) - z) * s;
-    sums[group + c]! += error * error;
-  }
 }
 
 /** x rounded up to 12 bits, so that its products with codes and multiples are exact in f32, in whatever order. */

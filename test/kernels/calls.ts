@@ -139,14 +139,14 @@ function dataFor(v: Variant, port: string, type: string): Tensor {
       return inMemory('u8', [sizes.rows, bytesOf(K, aBits)], Uint8Array.from(packed.flatMap((p) => [...p])));
     }
     case 'weight':
-      return inMemory('u8', packedShape(K, N, bits), packWeight(bytes(whole(K * N, 9, 2 ** (bits - 1) - 1)), K, N, bits));
+      return inMemory('u8', packedShape(K, N, bits), packWeight(Int8Array.from(whole(K * N, 9, 2 ** (bits - 1) - 1)), K, N, bits));
     case 'scale':
       return 'w_bits' in v.attributes || v.name.startsWith('Int')
         ? floats([G, N], 11, (x) => (1.1 + x) / 2 ** (bits + (v.name.startsWith('Int') ? 0 : aBits) - 2))
         : floats([G], 12, (x) => (4 * (1.1 + x)) / 2 ** aBits);
     case 'zero':
       return type === 'i8'
-        ? inMemory('i8', [G, N], bytes(whole(G * N, 13, 2 ** (bits - 1) - 1)))
+        ? inMemory('i8', [G, N], Int8Array.from(whole(G * N, 13, 2 ** (bits - 1) - 1)))
         : inMemory('f32', [G], Float32Array.of(-3, 0, 2));
     case 'offset':
       return floats([N], 14);
@@ -173,11 +173,9 @@ function dataFor(v: Variant, port: string, type: string): Tensor {
   }
 }
 
-const bytes = (v: readonly number[]): Uint8Array => new Uint8Array(Int8Array.from(v).buffer);
-
 /** A row of codes: a weight of one column is the same with other columns between its words. */
 function packedRow(codes: readonly number[], bits: StoredBits): Uint8Array {
-  const lines = packWeight(bytes(codes), codes.length, 1, bits);
+  const lines = packWeight(Int8Array.from(codes), codes.length, 1, bits);
   return Uint8Array.from({ length: lines.length / 16 }, (_, i) => lines[Math.floor(i / 4) * 64 + (i % 4)]!);
 }
 

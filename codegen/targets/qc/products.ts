@@ -8,7 +8,7 @@ import { tensorType, type Dim, type TensorType } from '../../../ir/types.ts';
 import { emitKernel, resultOf } from '../../kernels/emit-kernel.ts';
 import { bytesOf, packedShape, packWeight, storedBits, type StoredBits } from '../../kernels/packing.ts';
 import { biasOf } from '../bias.ts';
-import { offsetProduct, quantizedWeight, type QuantizedWeight } from '../quantized.ts';
+import { offsetProduct, quantizedWeight, signed, type QuantizedWeight } from '../quantized.ts';
 import type { Lowered } from '../target.ts';
 import { clustersOf, segments, weightRefusal, type ActivationClusters, type Segment } from './clusters.ts';
 import { tailOf } from './tail.ts';
@@ -155,7 +155,7 @@ function weightOperands(
     weight: constant(
       node,
       'weight',
-      lazy('u8', packedShape(w.rows, w.columns, bits), () => packWeight(w.codes.bytes(), w.rows, w.columns, bits)),
+      lazy('u8', packedShape(w.rows, w.columns, bits), () => packWeight(signed(w.codes), w.rows, w.columns, bits)),
     ),
     zero: floats(w.zero).every((z) => z === 0) ? null : constant(node, 'zero', zeros),
   };
