@@ -1,6 +1,6 @@
 import type { Feeds, Program } from '../infra/executor.ts';
 import { names } from './loss-settings.ts';
-import { coarse, fine } from './two-pass.ts';
+import { beside, coarse, fine } from './two-pass.ts';
 
 export interface Found {
   readonly threshold: number;
@@ -22,7 +22,7 @@ export interface SearchSpace {
   readonly feedsFor: (thresholds: readonly number[]) => Feeds;
 }
 
-/** `two-pass` looks at a few thresholds and then at some beside the best of them; `exhaustive` at all of them. */
+/** `two-pass` looks at a few thresholds, then at some around the best of them, and at last at those beside the best; `exhaustive` at all of them. */
 export type SearchKind = 'two-pass' | 'exhaustive';
 
 /** The threshold with the least mean loss of those that are tried; the largest of equals. Null when there is no candidate. */
@@ -30,10 +30,16 @@ export async function search(space: SearchSpace, kind: SearchKind, signal: Abort
   const every = space.thresholds.map((_, i) => i);
   if (every.length === 0) return null;
   if (kind === 'exhaustive') return best(space, await losses(space, every, signal));
-  const tried = coarse(every.length);
-  const first = await losses(space, tried, signal);
-  const around = fine(tried, leastIn(first));
-  return best(space, new Map([...first, ...(await losses(space, around, signal))]));
+  const places = coarse(space.thresholds);
+  const found = await losses(space, places, signal);
+  const around = fine(
+    places,
+    places.map((i) => found.get(i)!),
+  );
+  for (const [place, loss] of await losses(space, around, signal)) found.set(place, loss);
+  const last = beside(new Set(found.keys()), leastIn(found), every.length);
+  for (const [place, loss] of await losses(space, last, signal)) found.set(place, loss);
+  return best(space, found);
 }
 
 /** The place of the least loss; the first, and so the largest threshold, of equals. */
@@ -49,7 +55,7 @@ function best({ thresholds, samples }: SearchSpace, found: ReadonlyMap<number, n
 const together = 16;
 
 /** The losses of the candidates at some places, summed over samples and tokens. */
-async function losses(space: SearchSpace, places: readonly number[], signal: AbortSignal): Promise<ReadonlyMap<number, number>> {
+async function losses(space: SearchSpace, places: readonly number[], signal: AbortSignal): Promise<Map<number, number>> {
   const found = new Map<number, number>();
   for (let start = 0; start < places.length; start += together) {
     signal.throwIfAborted();

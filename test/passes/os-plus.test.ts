@@ -9,7 +9,7 @@ import { names, roundsByGroup } from '../../passes/search/loss-settings.ts';
 import { lossRegion } from '../../passes/search/loss-region.ts';
 import { sameLoss, search } from '../../passes/search/search.ts';
 import { stacked } from '../../passes/search/stack.ts';
-import { coarse, fine } from '../../passes/search/two-pass.ts';
+import { beside, coarse, fine } from '../../passes/search/two-pass.ts';
 import { elements, f32, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 import { maskedSamples, subject } from './zoo.ts';
 
@@ -255,12 +255,25 @@ describe('weights with a scale for each group of rows', () => {
 });
 
 describe('the two passes of the search', () => {
-  test('look at a few candidates from end to end, then at some between the neighbours of the best', () => {
-    expect(coarse(5)).toEqual([0, 1, 2, 3, 4]);
-    expect(coarse(101)).toEqual([0, 7, 13, 20, 27, 33, 40, 47, 53, 60, 67, 73, 80, 87, 93, 100]);
-    expect(fine(coarse(101), 40)).toEqual([34, 36, 37, 39, 41, 43, 44, 46]);
-    expect(fine(coarse(101), 100)).toEqual([94, 95, 96, 97, 98, 99]);
-    expect(fine(coarse(5), 2)).toEqual([]);
+  const descending = (count: number): readonly number[] => Array.from({ length: count }, (_, i) => count - i);
+  test('look at thresholds that fall by one factor from end to end, each once', () => {
+    expect(coarse(descending(5))).toEqual([0, 1, 2, 3, 4]);
+    const places = coarse(descending(101));
+    expect(places).toEqual([0, 27, 46, 61, 71, 79, 85, 89, 92, 95, 96, 98, 99, 100]);
+    expect(coarse(Array.from({ length: 101 }, (_, i) => 100 - i)).at(-1)).toBe(99);
+  });
+  test('then look between the neighbours of the two deepest valleys', () => {
+    const places = [0, 10, 20, 30, 40];
+    expect(fine(places, [5, 4, 3, 4, 5])).toEqual([11, 13, 16, 18, 22, 24, 27, 29]);
+    expect(fine(places, [1, 4, 5, 2, 5])).toEqual([1, 4, 6, 9, 21, 27, 33, 39]);
+    expect(fine(places, [5, 4, 3, 2, 1])).toEqual([31, 32, 33, 34, 36, 37, 38, 39]);
+    expect(fine([0, 1, 2], [5, 4, 5])).toEqual([]);
+    expect(fine([0, 1, 2], [NaN, NaN, NaN])).toEqual([]);
+  });
+  test('at last look at the four nearest to the best that were not tried', () => {
+    expect(beside(new Set([10, 11, 14]), 11, 20)).toEqual([12, 9, 13, 8]);
+    expect(beside(new Set([0, 2]), 0, 20)).toEqual([1, 3, 4, 5]);
+    expect(beside(new Set([0, 1, 2]), 2, 3)).toEqual([]);
   });
   // A program whose loss of a width w is (w - best)^2.
   const spaceOf = (count: number, best: number, asked: number[]) => ({
@@ -282,12 +295,12 @@ describe('the two passes of the search', () => {
     },
   });
   const { signal } = new AbortController();
-  test.each([3, 40, 101, 203])('find the best of %i thresholds where the loss has one valley, and try 24 at most', async (count) => {
+  test.each([3, 40, 101, 203])('find the best of %i thresholds where the loss has one valley, and try 28 at most', async (count) => {
     for (const best of [1, Math.round(count / 3), count]) {
       const asked: number[] = [];
       const found = await search(spaceOf(count, best, asked), 'two-pass', signal);
       expect(Math.abs(found!.threshold - best)).toBeLessThanOrEqual(Math.ceil((2 * count) / 15 / 9));
-      expect(asked.length).toBeLessThanOrEqual(24);
+      expect(asked.length).toBeLessThanOrEqual(28);
       expect(new Set(asked).size).toBe(asked.length);
       expect(await search(spaceOf(count, best, []), 'exhaustive', signal)).toEqual({ threshold: best, loss: 0 });
     }
