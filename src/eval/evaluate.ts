@@ -19,6 +19,8 @@ export interface EvaluateOptions {
   /** The float model to compare with. */
   readonly against?: string | undefined;
   readonly threads?: number | undefined;
+  /** Bytes of constants in a block of a model that does not run as a whole, at least: 256 MB by default. A smaller model runs as a whole. */
+  readonly blockBytes?: number | undefined;
   /** `off`: function bodies stand in for the library of kernels; it is used by default. */
   readonly kernels?: KernelChoice | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -61,8 +63,7 @@ export interface OutputError {
 /** Windows on which the values inside the models are compared. */
 const siteWindows = 4;
 
-/** Bytes of constants in a block of a model that does not run as a whole, at least. */
-const blockBytes = 256 * 2 ** 20;
+const usualBlockBytes = 256 * 2 ** 20;
 
 /** Windows whose activations between two blocks are on disk at a time. */
 const batch = 128;
@@ -72,8 +73,9 @@ const batch = 128;
  * give only sums are kept.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const model = subjectOf(options.model);
-  const reference = options.against === undefined ? null : subjectOf(options.against);
+  const least = options.blockBytes ?? usualBlockBytes;
+  const model = subjectOf(options.model, least);
+  const reference = options.against === undefined ? null : subjectOf(options.against, least);
   const [graph, float] = [model.graph, reference && reference.graph];
   if (float) checkInputs(graph, float);
   checkFeedable(graph);
@@ -84,14 +86,14 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     const ctx = sweepContext(executor, options);
     const vocabulary = tokens && (vocabularyOf(graph, tokens) ?? (float && vocabularyOf(float, tokens)));
     const seen = new Seen(tokens, (outputs) => tokens && logitsName(outputs, vocabulary));
-    const inBlocks = model.inBlocks || (reference?.inBlocks ?? false);
+    const inBlocks = [model, reference].some((m) => m && m.blocksOf !== null);
     // The first window by itself, so that a model that cannot be measured is refused at once.
     for (let start = 0, end = inBlocks ? 1 : windows.length; start < windows.length; [start, end] = [end, end + batch])
       await compareOn(windows.slice(start, end), [model, reference], executor, ctx, (i, feeds, ours, theirs) => {
         seen.take(feeds, ours, theirs);
         options.onProgress?.(start + i + 1, windows.length, 'windows');
       });
-    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, tokens, ctx, least: blockBytes }));
+    const sites = float && (await siteErrors(float, graph, windows.slice(0, siteWindows), { ...options, tokens, ctx, least }));
     const against = sites && float ? { against: { ...seen.comparison(), kernels: executor.kernelsOf(float), sites } } : {};
     return { ...seen.own(), windows: windows.length, kernels: executor.kernelsOf(graph), ...against };
   } finally {
@@ -112,22 +114,23 @@ const sweepContext = (executor: OrtExecutor, { signal }: EvaluateOptions): Sweep
 interface Subject {
   readonly path: string;
   readonly graph: Graph;
-  readonly inBlocks: boolean;
+  /** The least bytes of a block; null for a model that runs as a whole. */
+  readonly blocksOf: number | null;
 }
 
-function subjectOf(path: string): Subject {
+function subjectOf(path: string, least: number): Subject {
   const graph = lookInto(path);
-  return { path, graph, inBlocks: blocks(graph, blockBytes).length > 1 };
+  return { path, graph, blocksOf: blocks(graph, least).length > 1 ? least : null };
 }
 
 /** A model ready to run on windows. */
 async function start(
-  { path, graph, inBlocks }: Subject,
+  { path, graph, blocksOf }: Subject,
   windows: readonly Feeds[],
   executor: OrtExecutor,
   ctx: SweepContext,
 ): Promise<SampleProgram> {
-  if (inBlocks) return runToLast(graph, windows, ctx, blockBytes);
+  if (blocksOf !== null) return runToLast(graph, windows, ctx, blocksOf);
   const program = await executor.openFile(path);
   return { run: (i) => program.run(windows[i]!), close: () => program.close() };
 }
