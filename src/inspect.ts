@@ -16,7 +16,7 @@ import {
   type Value,
 } from '../ir/index.ts';
 import { fail } from '../ir/diagnostics.ts';
-import { attentionsOf, isHead, isNorm, linearsOf, PassManager, passes, type Refused, type Services } from '../passes/index.ts';
+import { attentionsOf, cachesOf, isHead, isNorm, linearsOf, PassManager, passes, type Refused, type Services } from '../passes/index.ts';
 import { openModel } from './model.ts';
 
 /** What a model holds, as `qc inspect --json` prints it. */
@@ -60,6 +60,8 @@ export interface Recognised {
   readonly heads: number;
   readonly norms: number;
   readonly attentions: number;
+  /** Attentions with a cache. */
+  readonly caches: number;
   /** Values that w8a8 quantizes, or that are marked already, by role. */
   readonly sites: Readonly<Record<string, number>>;
 }
@@ -142,6 +144,7 @@ async function recognise(path: string): Promise<Required<Pick<Inspection, 'recog
         heads: linears.filter((l) => isHead(graph, l)).length,
         norms: [...graph.nodes].filter(isNorm).length,
         attentions: attentionsOf(graph).length,
+        caches: cachesOf(graph).length,
         sites: countBy(sites(graph), (s) => s.role),
       },
     };

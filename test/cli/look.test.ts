@@ -28,7 +28,7 @@ describe('inspect', () => {
       ],
       outputs: [{ name: 'logits', type: 'f32[batch,seq,384]' }],
       externalFiles: [],
-      recognised: { linears: 13, heads: 1, norms: 5, attentions: 2, sites: { norm: 4, linear: 4 } },
+      recognised: { linears: 13, heads: 1, norms: 5, attentions: 2, caches: 0, sites: { norm: 4, linear: 4 } },
       metadata: {},
     });
     expect(found.bytes).toBe(readFileSync(fixture('opt-tiny-op13')).length);

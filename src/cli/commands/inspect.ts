@@ -23,7 +23,7 @@ export function defineInspect(program: Command, run: Runner): void {
 const help = `
 JSON: {file, bytes, irVersion, opsets: {domain: version}, producer: {name, version}, inputs and outputs: [{name, type}], nodes,
 operators: {name: count}, parameters: {count, bytes, byType: {dtype: {tensors, count, bytes}}}, externalFiles: [{path, bytes}],
-recognised: {linears, heads, norms, attentions, sites: {role: count}} or null with notRecognised saying why, metadata}. With
+recognised: {linears, heads, norms, attentions, caches, sites: {role: count}} or null with notRecognised saying why, metadata}. With
 --why also refused: [{node, op, rule, why, value}]. The default domain is called ai.onnx.
 
 Examples:

@@ -42,8 +42,8 @@ function refusedText(refused: NonNullable<Inspection['refused']>, colors: Colors
   return `\n${table(['node', 'rule', 'reason', 'value'], rows, colors)}`;
 }
 
-function recognisedText({ linears, heads, norms, attentions, sites }: NonNullable<Inspection['recognised']>): string {
-  return `${linears} linears (${heads} of them heads), ${norms} norms, ${attentions} attentions; sites: ${entries(sites) || 'none'}`;
+function recognisedText({ linears, heads, norms, attentions, caches, sites }: NonNullable<Inspection['recognised']>): string {
+  return `${linears} linears (${heads} of them heads), ${norms} norms, ${attentions} attentions (${caches} with a cache); sites: ${entries(sites) || 'none'}`;
 }
 
 const entries = (counts: Readonly<Record<string, number>>): string =>
