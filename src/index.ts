@@ -5,6 +5,7 @@ export type { CompileReport, LeftAtRunTime, PassFigures, WrittenFile } from './c
 export { evaluate, type Comparison, type EvaluateOptions, type Evaluation, type OutputError } from './eval/evaluate.ts';
 export { perplexity, type Perplexity } from './eval/perplexity.ts';
 export type { SiteError } from './eval/site-errors.ts';
+export { generate, type GenerateOptions, type Generation, type Stretch } from './generate/generate.ts';
 export { inspect, type Inspection } from './inspect.ts';
 export { openModel } from './model.ts';
 export { loadPlugins } from './plugins.ts';

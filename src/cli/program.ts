@@ -5,6 +5,7 @@ import { defineCompile } from './commands/compile.ts';
 import { defineDoctor } from './commands/doctor.ts';
 import { defineEval } from './commands/eval.ts';
 import { defineExplain } from './commands/explain.ts';
+import { defineGenerate } from './commands/generate.ts';
 import { defineInspect } from './commands/inspect.ts';
 import { defineKernels } from './commands/kernels.ts';
 import { defineOpt } from './commands/opt.ts';
@@ -37,6 +38,7 @@ stopped by SIGHUP, SIGINT (Ctrl-C) and SIGTERM.`,
   defineCompile(program, run);
   defineEval(program, run);
   defineBench(program, run);
+  defineGenerate(program, run);
   program.commandsGroup('Look:');
   defineInspect(program, run);
   definePasses(program, run);

@@ -5,10 +5,13 @@ import { convert, isHostDType, type HostDType } from './host-arrays.ts';
 import { impliedBy } from './implied.ts';
 import { checkNames, type ModelInput, type ModelInputs } from './inputs.ts';
 
-/** `arrays` as the model wants them: element types converted, what the tokens imply added; QC2103 when they do not fit. */
-export function fit(arrays: Feeds, inputs: ModelInputs, at: Location): Feeds {
+/**
+ * `arrays` as the model wants them: element types converted, what the tokens imply added; QC2103 when they do not fit. `past` are the tokens
+ * in caches: those in `arrays`, unless they are fed in another way.
+ */
+export function fit(arrays: Feeds, inputs: ModelInputs, at: Location, past?: number): Feeds {
   checkNames(Object.keys(arrays), inputs.all, at);
-  const implied = impliedBy(arrays, inputs);
+  const implied = impliedBy(arrays, inputs, past);
   return Object.fromEntries(inputs.all.map((input) => [input.name, fitted(input, arrays[input.name] ?? implied(input), inputs, at)]));
 }
 

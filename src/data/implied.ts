@@ -10,9 +10,9 @@ interface Extents {
   readonly past: number;
 }
 
-/** What the tokens in `arrays` imply for the inputs beside them; null for an input that they imply nothing for. */
-export function impliedBy(arrays: Feeds, inputs: ModelInputs): (input: ModelInput) => HostTensor | null {
-  const extents = extentsOf(arrays, inputs);
+/** What the tokens in `arrays`, behind `past` others, imply for the inputs beside them; null for an input that they imply nothing for. */
+export function impliedBy(arrays: Feeds, inputs: ModelInputs, past = pastIn(arrays, inputs)): (input: ModelInput) => HostTensor | null {
+  const extents = extentsOf(arrays, inputs, past);
   return (input) => extents && implied(input, inputs, extents);
 }
 
@@ -26,9 +26,9 @@ export function pastIn(arrays: Feeds, inputs: ModelInputs): number {
   return 0;
 }
 
-function extentsOf(arrays: Feeds, inputs: ModelInputs): Extents | null {
+function extentsOf(arrays: Feeds, inputs: ModelInputs, past: number): Extents | null {
   const ids = inputs.tokens && arrays[inputs.tokens.name];
-  return ids ? { batch: ids.shape[0] ?? 1, length: ids.shape.at(-1) ?? 0, past: pastIn(arrays, inputs) } : null;
+  return ids ? { batch: ids.shape[0] ?? 1, length: ids.shape.at(-1) ?? 0, past } : null;
 }
 
 function implied(input: ModelInput, inputs: ModelInputs, { batch, length, past }: Extents): HostTensor | null {

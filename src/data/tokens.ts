@@ -3,7 +3,7 @@ import type { SampleOptions } from './source.ts';
 import type { TextTokenizer } from './tokenizer.ts';
 
 /** The tokenizer that text needs; QC2102 without one. */
-export const tokenizerFor = ({ tokenizer }: SampleOptions, at: Location): TextTokenizer =>
+export const tokenizerFor = ({ tokenizer }: Pick<SampleOptions, 'tokenizer'>, at: Location): TextTokenizer =>
   tokenizer ?? fail('QC2102', 'text needs a tokenizer', at, { hint: "give the model's tokenizer.json with --tokenizer" });
 
 /** Throws QC2104 for the first id that is negative or outside a known vocabulary. */

@@ -7,6 +7,7 @@ import { OrtExecutor } from '../runtime/ort-executor.ts';
 import { fileSpool } from '../runtime/spool.ts';
 import { firstRun, samplesFor, type DataOptions } from '../model-samples.ts';
 import { Divergence } from './divergence.ts';
+import { logitsName } from './logits.ts';
 import { nextTokenLoss, predictedIn } from './perplexity.ts';
 import { siteErrors, type SiteError } from './site-errors.ts';
 import { Noise } from './noise.ts';
@@ -180,14 +181,6 @@ function noLogits(inputs: Feeds, outputs: Feeds, tokens: ModelInput | null): nev
       hint: `${tokens ? '' : 'name the input that takes tokens with --input, or '}compare it with its float original: --against FLOAT.onnx`,
     },
   );
-}
-
-/** The output that holds logits: the one of that name, or one with an element for each word of the vocabulary. */
-function logitsName(outputs: Feeds, vocabulary: number | null): string | null {
-  const candidates = Object.entries(outputs).filter(([, t]) => floatElements(t) !== null && t.shape.length === 3);
-  const named = candidates.find(([name]) => name === 'logits');
-  const fitting = vocabulary === null ? undefined : candidates.find(([, t]) => t.shape.at(-1) === vocabulary);
-  return (named ?? fitting)?.[0] ?? null;
 }
 
 /** The sums over windows. */

@@ -8,7 +8,7 @@ import type { Executor, Feeds, Program } from '../../passes/infra/executor.ts';
 import { crosses, feedsFromWire, feedsToWire, portFrom, refuseToCross, type Port } from './boundary.ts';
 import { countKernelOperators, kernelOperatorsIn, kernelUse, type KernelChoice, type KernelUse } from './kernel-use.ts';
 import { temporaryFolderFails } from './machine-faults.ts';
-import type { SessionSettings } from './process-messages.ts';
+import type { Carry, SessionSettings } from './process-messages.ts';
 import { placeOf, type Subject } from './refusal.ts';
 import { startSessionHost, type SessionHost } from './session-host.ts';
 import { temporaryFolders } from './temporary-folders.ts';
@@ -28,6 +28,11 @@ export interface OrtProgram extends Program {
   readonly outputs: readonly Port[];
   /** How operators that the library of kernels has are computed; null for a program without any. */
   readonly kernels: KernelUse | null;
+  /**
+   * Runs once. Outputs that `carry` names stay in the process, and are fed to the inputs that it gives for them in the next step; a cache
+   * never crosses the boundary. The milliseconds are those of ONNX Runtime alone.
+   */
+  step(feeds: Feeds, carry: Carry): Promise<{ readonly outputs: Feeds; readonly milliseconds: number }>;
   /** Runs once, and gives the milliseconds that it took ONNX Runtime. */
   time(feeds: Feeds): Promise<number>;
 }
@@ -104,6 +109,10 @@ export class OrtExecutor implements Executor {
         inputs: session.inputs.map((port) => portFrom('input', port, at)),
         outputs: session.outputs.map((port) => portFrom('output', port, at)),
         run: async (feeds) => feedsFromWire(await session.run(feedsToWire(feeds, at))),
+        step: async (feeds, carry) => {
+          const { outputs, milliseconds } = await session.step(feedsToWire(feeds, at), carry);
+          return { outputs: feedsFromWire(outputs), milliseconds };
+        },
         time: async (feeds) => session.time(feedsToWire(feeds, at)),
         kernels: use,
         close,

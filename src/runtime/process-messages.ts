@@ -58,6 +58,16 @@ export interface OpenedSession {
   readonly milliseconds: number;
 }
 
+/** Inputs of the next step by the outputs that become them. */
+export type Carry = Readonly<Record<string, string>>;
+
+/** What a step gave but for what is carried. */
+export interface Stepped {
+  readonly outputs: PackedTensors;
+  /** Of ONNX Runtime alone. */
+  readonly milliseconds: number;
+}
+
 /** Bytes of resident memory of the process: now, and at most until now. */
 export interface Memory {
   readonly now: number;
@@ -68,11 +78,12 @@ export type Request =
   /** `root`: where the side files of the model are looked for; beside the model by default. */
   | { readonly kind: 'open'; readonly path: string; readonly root?: string; readonly settings: SessionSettings }
   | { readonly kind: 'run'; readonly session: number; readonly feeds: PackedTensors }
+  | { readonly kind: 'step'; readonly session: number; readonly feeds: PackedTensors; readonly carry: Carry }
   | { readonly kind: 'time'; readonly session: number; readonly feeds: PackedTensors }
   | { readonly kind: 'memory' }
   | { readonly kind: 'close'; readonly session: number };
 
-export type Answer = OpenedSession | PackedTensors | Memory | number | null;
+export type Answer = OpenedSession | PackedTensors | Stepped | Memory | number | null;
 
 export type Reply =
   | { readonly kind: 'done'; readonly answer: Answer }

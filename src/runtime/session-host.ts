@@ -5,12 +5,14 @@ import { openKernels } from './kernels.ts';
 import { codeOf, inTemporary, processFault } from './machine-faults.ts';
 import type {
   Answer,
+  Carry,
   Memory,
   OpenedSession,
   PackedTensors,
   Reply,
   Request,
   SessionSettings,
+  Stepped,
   WirePort,
   WireTensors,
 } from './process-messages.ts';
@@ -24,6 +26,8 @@ export interface Session {
   /** Of loading the model. */
   readonly milliseconds: number;
   run(feeds: WireTensors): Promise<WireTensors>;
+  /** As `run`, but outputs that `carry` names stay in the process, and are inputs of the next step. */
+  step(feeds: WireTensors, carry: Carry): Promise<{ readonly outputs: WireTensors; readonly milliseconds: number }>;
   /** As `run`, but gives the milliseconds that it took. */
   time(feeds: WireTensors): Promise<number>;
   close(): Promise<void>;
@@ -67,6 +71,11 @@ export function startSessionHost(): SessionHost {
       run: async (feeds) => {
         const answer = (await send('run', feeds)) as PackedTensors;
         return inTemporary(() => unpacked(answer));
+      },
+      step: async (feeds, carry) => {
+        const request = (): Request => ({ kind: 'step', session, carry, feeds: inTemporary(() => packed(feeds, folder)) });
+        const { outputs, milliseconds } = (await ask(subject, 'run', request)) as Stepped;
+        return { outputs: inTemporary(() => unpacked(outputs)), milliseconds };
       },
       time: async (feeds) => (await send('time', feeds)) as number,
       // A process that has ended holds no session any more.

@@ -4,13 +4,15 @@ import { constants } from 'node:os';
 import { packed, unpacked } from './exchange.mjs';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
-/** @import { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, WirePort, WireTensor } from './process-messages.ts' */
+/** @import { Answer, Memory, OpenedSession, PackedTensors, Reply, Request, SessionSettings, Stepped, WirePort, WireTensor } from './process-messages.ts' */
 
 /** The folder of large arrays, and the loader of the kernels where there is one. */
 const [folder = '', loader] = process.argv.slice(2);
 
 /** @type {Map<number, InferenceSession>} */
 const sessions = new Map();
+/** Inputs of the next step of a session. @type {Map<number, Record<string, Tensor>>} */
+const carried = new Map();
 /** @type {Set<number>} */
 const profiled = new Set();
 let opened = 0;
@@ -47,6 +49,8 @@ function perform(request) {
       return open(request);
     case 'run':
       return run(request);
+    case 'step':
+      return step(request);
     case 'time':
       return time(request);
     case 'memory':
@@ -94,8 +98,20 @@ function portOf(port) {
 
 /** @type {(request: Extract<Request, { kind: 'run' }>) => Promise<PackedTensors>} */
 async function run({ session, feeds }) {
-  const results = await sessionOf(session).run(await tensorsOf(feeds));
-  return packed(Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, wired(tensor)])), folder);
+  return sent(Object.entries(await sessionOf(session).run(await tensorsOf(feeds))));
+}
+
+/** @type {(results: readonly [string, Tensor][]) => PackedTensors} */
+const sent = (results) => packed(Object.fromEntries(results.map(([name, tensor]) => [name, wired(tensor)])), folder);
+
+/** @type {(request: Extract<Request, { kind: 'step' }>) => Promise<Stepped>} */
+async function step({ session, feeds, carry }) {
+  const [target, tensors] = [sessionOf(session), { ...carried.get(session), ...(await tensorsOf(feeds)) }];
+  const start = performance.now();
+  const results = Object.entries(await target.run(tensors));
+  const milliseconds = performance.now() - start;
+  carried.set(session, Object.fromEntries(results.flatMap(([name, tensor]) => (carry[name] === undefined ? [] : [[carry[name], tensor]]))));
+  return { outputs: sent(results.filter(([name]) => carry[name] === undefined)), milliseconds };
 }
 
 /** @type {(request: Extract<Request, { kind: 'time' }>) => Promise<number>} */
@@ -149,6 +165,7 @@ function resident() {
 async function close({ session }) {
   const found = sessions.get(session);
   sessions.delete(session);
+  carried.delete(session);
   if (profiled.delete(session)) found?.endProfiling();
   await found?.release();
   return null;

@@ -6,7 +6,20 @@ afterAll(() => {
   removeTemporary();
 });
 
-const commands = ['compile', 'eval', 'bench', 'inspect', 'passes', 'explain', 'opt', 'doctor', 'kernels', 'kernels build', 'kernels path'];
+const commands = [
+  'compile',
+  'eval',
+  'bench',
+  'generate',
+  'inspect',
+  'passes',
+  'explain',
+  'opt',
+  'doctor',
+  'kernels',
+  'kernels build',
+  'kernels path',
+];
 
 describe('help', () => {
   test('lists every command in groups, on stdout', async () => {
