@@ -20,6 +20,9 @@ export interface ChannelRange {
 }
 
 /** Which parts of a transform an operator lets through or takes in. */
+/** A part of a change of basis. */
+export type ChannelPart = 'perm' | 'scale' | 'shift';
+
 export interface Capability {
   readonly perm: boolean;
   readonly scale: boolean | 'positive';
@@ -94,6 +97,13 @@ export function factor(t: ChannelTransform, can: Capability): { readonly moves: 
 }
 
 export const isIdentity = (t: ChannelTransform): boolean => !t.perm && !t.scale && !t.shift;
+
+/** Whether two changes of basis are the same, number by number. */
+export function equalTransforms(a: ChannelTransform, b: ChannelTransform): boolean {
+  const equal = <T extends ArrayLike<number> | null>(x: T, y: T): boolean =>
+    x === y || (x !== null && y !== null && x.length === y.length && Array.prototype.every.call(x, (v: number, i: number) => v === y[i]));
+  return a.size === b.size && equal(a.perm, b.perm) && equal(a.scale, b.scale) && equal(a.shift, b.shift);
+}
 
 /** `t` without its shift. */
 export const linearPart = (t: ChannelTransform): ChannelTransform => ({ ...t, shift: null });

@@ -1,5 +1,5 @@
 import { Builder } from '../../ir/builder.ts';
-import { compose, factor, inverse, isIdentity, transformAttributes, type ChannelTransform } from '../../ir/channel.ts';
+import { compose, equalTransforms, factor, inverse, isIdentity, transformAttributes, type ChannelTransform } from '../../ir/channel.ts';
 import { admits } from '../../ir/freedom.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { Decode, Encode } from '../../ir/ops/qc.ts';
@@ -53,12 +53,26 @@ function foldEncode(graph: Graph, encode: Encode, ctx: Counter): boolean {
   const t = encode.transform;
   const above = encode.x.producer;
   if (isIdentity(t)) return settle(graph, encode, encode.x, t, ctx, 'identity');
+  if (join(graph, encode, t, ctx)) return true;
   const first = viewAs(Encode, above) ?? viewAs(Decode, above);
   if (first) {
     const both = compose(first.transform, t);
     if (first.node.op === Encode.schema.op || isIdentity(both)) return settle(graph, encode, first.x, both, ctx, 'merged');
   }
   return above !== null && enter(graph, encode, above, ctx);
+}
+
+/** Encodes of one value that are the same become one: those of both factors of silu(g) = g sigmoid(g) meet at g. */
+function join(graph: Graph, encode: Encode, t: ChannelTransform, ctx: Counter): boolean {
+  const same = [...encode.x.uses].flatMap(({ node }) => viewAs(Encode, node) ?? []).filter((e) => equalTransforms(e.transform, t));
+  if (same.length < 2) return false;
+  ctx.count('merged');
+  const one = Builder.behind(graph, encode.x).make(Encode, { x: encode.x }, { attributes: transformAttributes(t), like: encode.y });
+  for (const { node, y } of same) {
+    graph.replaceUses(y, one.y);
+    graph.erase(node);
+  }
+  return true;
 }
 
 /** T(f(x)): what `f` can take of T moves into it; the rest stays. */

@@ -1,6 +1,8 @@
 import { free, meet, pinned, type Freedom } from '../../ir/freedom.ts';
-import type { Value } from '../../ir/graph.ts';
+import type { ChannelPart } from '../../ir/channel.ts';
+import type { Node, Value } from '../../ir/graph.ts';
 import { Decode, type Site } from '../../ir/ops/qc.ts';
+import { isOutput } from '../../ir/pattern.ts';
 import { describe } from '../infra/ledger.ts';
 import { hasRole, recordOf } from '../operators/index.ts';
 
@@ -11,38 +13,57 @@ export function freedomAt(site: Site, size: number): Freedom {
 
 /** What the value's makers take. */
 export function freedomAbove(value: Value, size: number): Freedom {
+  const walked: Walked = { nodes: new Set(), values: new Set() };
+  const found = walkAbove(value, size, walked);
+  const elsewhere = [...walked.values].filter((v) => v !== value && isReadElsewhere(v, walked.nodes));
+  if (elsewhere.some((v) => !recordOf(v.producer!).up?.givesBack)) return pinned(size);
+  return elsewhere.length > 0 ? { ...found, can: { ...found.can, perm: false } } : found;
+}
+
+/** Where a walk up went. */
+interface Walked {
+  readonly nodes: Set<Node>;
+  readonly values: Set<Value>;
+}
+
+function walkAbove(value: Value, size: number, walked: Walked): Freedom {
   const node = value.producer;
   if (!node) return pinned(size);
+  walked.values.add(value);
+  walked.nodes.add(node);
   // A change of basis passes markers by merging, or because the method changes the site on the way alike.
-  if (hasRole(node, 'marker')) return freedomAbove(node.input(0)!, size);
+  if (hasRole(node, 'marker')) return walkAbove(node.input(0)!, size, walked);
   const behaviour = recordOf(node).up;
   const own = behaviour?.freedom(node, size) ?? null;
   if (!behaviour || !own) return pinned(size);
-  if (behaviour.onward === null) return own;
-  const { operand, channels, keepsShift } = behaviour.onward;
-  const above = freedomAbove(node.input(operand)!, channels?.(node, size) ?? size);
-  const can = keepsShift ? { ...above.can, shift: true } : above.can;
-  // Cells and leaders of other channels are not those of the result.
-  return channels ? { ...own, can: meet(own, above).can } : meet(own, { ...above, can });
+  return behaviour.onward(node, size).reduce<Freedom>((f, { operand, channels, without }) => {
+    const above = walkAbove(node.input(operand)!, channels ?? size, walked);
+    const can = (without ?? []).reduce((c, part) => ({ ...c, [part]: true }), above.can);
+    // Cells and leaders of other channels are not those of the result.
+    return channels === undefined ? meet(f, { ...above, can }) : { ...f, can: meet(f, { ...above, can, size }).can };
+  }, own);
 }
 
-/** A part of a change of basis. */
-export type Part = 'perm' | 'scale' | 'shift';
+/** Whether a value has a reader off the way, which would need it as it was. */
+const isReadElsewhere = (v: Value, nodes: ReadonlySet<Node>): boolean =>
+  isOutput(v) || [...v.uses].some(({ node }) => !nodes.has(node) && !recordOf(node).readsExtents);
 
 /** Who above a value does not take a part of a change of basis, for a message; null if nobody refuses. */
-export function refuserAbove(value: Value, size: number, part: Part): string | null {
+export function refuserAbove(value: Value, size: number, part: ChannelPart): string | null {
   const node = value.producer;
   if (!node) return value.constant ? `constant %${value.name}` : `input %${value.name}`;
   if (hasRole(node, 'marker')) return refuserAbove(node.input(0)!, size, part);
   const behaviour = recordOf(node).up;
   if (!behaviour?.freedom(node, size)?.can[part]) return describe(node);
-  const { onward } = behaviour;
-  if (onward === null || (part === 'shift' && onward.keepsShift)) return null;
-  return refuserAbove(node.input(onward.operand)!, onward.channels?.(node, size) ?? size, part);
+  for (const { operand, channels, without } of behaviour.onward(node, size)) {
+    const refused = without?.includes(part) ? null : refuserAbove(node.input(operand)!, channels ?? size, part);
+    if (refused !== null) return refused;
+  }
+  return null;
 }
 
 /** As `refuserAbove`, of the readers of a value. */
-export function refuserBelow(value: Value, size: number, part: Part): string | null {
+export function refuserBelow(value: Value, size: number, part: ChannelPart): string | null {
   for (const use of value.uses) {
     const decode = use.node.op === Decode.schema.op;
     const refused = decode

@@ -1,7 +1,7 @@
 import { linearPart } from '../../ir/channel.ts';
 import { isChannelVector } from '../../ir/constants.ts';
 import { only } from '../../ir/freedom.ts';
-import { Add, Div, Mul, Sub } from '../../ir/ops/generated.ts';
+import { Add, Sub } from '../../ir/ops/generated.ts';
 import { constantLike, movedVector } from '../../ir/weights.ts';
 import { encodeOperand } from './encode-operand.ts';
 import type { OperatorRecord, Up } from './record.ts';
@@ -9,7 +9,7 @@ import type { OperatorRecord, Up } from './record.ts';
 /** T(x + b) = L(x) + T(b), L being T without its shift. */
 const up: Up = {
   freedom: (node, size) => (isChannelVector(node.input(1), size) ? only(size, { perm: true, scale: true, shift: true }) : null),
-  onward: { operand: 0, keepsShift: true },
+  onward: () => [{ operand: 0, without: ['shift'] }],
   absorb(graph, node, t) {
     graph.setInput(node, 1, constantLike(graph, node.input(1)!, movedVector(t, node.input(1)!.constant!)));
     encodeOperand(graph, node, 0, linearPart(t));
@@ -18,4 +18,4 @@ const up: Up = {
 
 export const add: OperatorRecord = { op: Add.schema.op, roles: ['sum'], tokenwise: true, up };
 
-export const otherArithmetic: readonly OperatorRecord[] = [Mul, Sub, Div].map(({ schema }) => ({ op: schema.op, tokenwise: true }));
+export const subtraction: OperatorRecord = { op: Sub.schema.op, tokenwise: true };

@@ -26,7 +26,7 @@ const up: Up = {
     const found = heads(node, size);
     return found && headed(found.queries, size / found.queries, found.shared, { perm: true, scale: true, shift: true });
   },
-  onward: { operand: 2, channels: (node, size) => valueChannels(new Attention(node), size) },
+  onward: (node, size) => [{ operand: 2, channels: valueChannels(new Attention(node), size) }],
   absorb(graph, node, t) {
     const view = new Attention(node);
     encodeOperand(graph, node, 2, ofLeaders(t, view.q_num_heads, view.kv_num_heads));

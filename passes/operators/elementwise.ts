@@ -15,7 +15,7 @@ const passing: Readonly<Record<Elementwise, Capability>> = {
 /** T(f(x)) = f(T(x)), as far as `can` says. */
 const through = (can: Capability): Up => ({
   freedom: (_, size) => only(size, can),
-  onward: { operand: 0 },
+  onward: () => [{ operand: 0 }],
   absorb: (graph, node, t) => encodeOperand(graph, node, 0, t),
 });
 

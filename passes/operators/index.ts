@@ -1,12 +1,13 @@
 /** The table of all that passes know of operators, and questions to it. */
 import type { Node } from '../../ir/graph.ts';
 import { traits } from '../../ir/ops/traits.ts';
-import { add, otherArithmetic } from './arithmetic.ts';
+import { add, subtraction } from './arithmetic.ts';
 import { attention } from './attention.ts';
 import { elementwise } from './elementwise.ts';
 import { shape } from './extents.ts';
 import { layerNormalization } from './layer-normalization.ts';
 import { matMul } from './mat-mul.ts';
+import { multiplications } from './multiplication.ts';
 import { products } from './products.ts';
 import { qcOperators } from './qc.ts';
 import type { OperatorRecord, OperatorRole } from './record.ts';
@@ -22,7 +23,8 @@ export const operators: readonly OperatorRecord[] = [
   rmsNormalization,
   matMul,
   add,
-  ...otherArithmetic,
+  subtraction,
+  ...multiplications,
   ...elementwise,
   shape,
   rotaryEmbedding,

@@ -9,7 +9,7 @@ import type { OperatorRecord, Up } from './record.ts';
 const up: Up = {
   freedom: (node, size) =>
     isChannelVector(node.input(1), size) ? only(size, { perm: false, scale: true, shift: isChannelVector(node.input(2), size) }) : null,
-  onward: null,
+  onward: () => [],
   givesBack: true,
   absorb(graph, node, t) {
     const gain = node.input(1)!;

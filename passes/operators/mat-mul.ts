@@ -7,7 +7,7 @@ import type { Down, OperatorRecord, Up } from './record.ts';
 /** T(x W): the columns of W move and scale; a shift has no place here, it ends in the bias below. */
 const up: Up = {
   freedom: (node, size) => (isMatrix(node.input(1)) ? only(size, { perm: true, scale: true, shift: false }) : null),
-  onward: null,
+  onward: () => [],
   absorb(graph, node, t) {
     graph.setInput(node, 1, constantLike(graph, node.input(1)!, movedColumns(t, node.input(1)!.constant!)));
   },

@@ -1,4 +1,4 @@
-import type { ChannelTransform } from '../../ir/channel.ts';
+import type { ChannelPart, ChannelTransform } from '../../ir/channel.ts';
 import type { Freedom } from '../../ir/freedom.ts';
 import type { Graph, Node, Use } from '../../ir/graph.ts';
 import type { Decode } from '../../ir/ops/qc.ts';
@@ -35,18 +35,18 @@ export interface Up {
   /** Null when this node, in its present form, takes nothing. */
   readonly freedom: (node: Node, size: number) => Freedom | null;
   readonly absorb: (graph: Graph, node: Node, t: ChannelTransform) => void;
-  /** The operand that an absorbed transform goes on to; null when constants take all of it. */
-  readonly onward: Onward | null;
+  /** The operands that an absorbed transform goes on to; none when constants take all of it. */
+  readonly onward: (node: Node, size: number) => readonly Onward[];
   /** Whether other readers of the result are worth a Decode that gives them the old value back. */
   readonly givesBack?: true;
 }
 
 export interface Onward {
   readonly operand: number;
-  /** The channels of that operand, given those of the result, where they are not as many. */
-  readonly channels?: (node: Node, size: number) => number;
-  /** The shift stays here, so that what makes the operand need not take it. */
-  readonly keepsShift?: true;
+  /** The channels of that operand, where they are not as many as those of the result. */
+  readonly channels?: number;
+  /** What does not go on to it, so that what makes the operand need not take it. */
+  readonly without?: readonly ChannelPart[];
 }
 
 /** What an operator does with a Decode on one of its operands. */

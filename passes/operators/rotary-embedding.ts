@@ -10,7 +10,7 @@ const up: Up = {
     const leaders = pairs(node, size);
     return leaders && { ...only(size, { perm: false, scale: true, shift: false }), leaders };
   },
-  onward: { operand: 0 },
+  onward: () => [{ operand: 0 }],
   absorb: (graph, node, t) => encodeOperand(graph, node, 0, t),
 };
 
