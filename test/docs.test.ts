@@ -106,6 +106,8 @@ describe('docs/methods.md', () => {
     RMSNormalization: 'RMSNormalization(%x, %v)',
     MatMul: 'MatMul(%x, %w)',
     Add: 'Add(%x, %v)',
+    Mul: 'Mul(%x, %v)',
+    Div: 'Div(%x, %v)',
     RotaryEmbedding: 'RotaryEmbedding(%x, %x, %x) {num_heads = 2}',
     Attention: 'Attention(%x, %x, %x) {kv_num_heads = 2, q_num_heads = 2}',
   };

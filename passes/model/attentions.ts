@@ -1,7 +1,5 @@
 import type { Graph, Node, Value } from '../../ir/graph.ts';
-import { Attention } from '../../ir/ops/generated.ts';
 import type { Role } from '../../ir/ops/qc.ts';
-import { viewAs } from '../../ir/ops/view.ts';
 import { hasRole, recordOf, type Heads } from '../operators/index.ts';
 
 export const isAttention = (node: Node | null): boolean => hasRole(node, 'attention');
@@ -10,7 +8,7 @@ export const isAttention = (node: Node | null): boolean => hasRole(node, 'attent
 export const attentionsOf = (graph: Graph): readonly Node[] => [...graph.nodes].filter(isAttention);
 
 /** The attentions that read keys and values of tokens before: their caches. */
-export const cachesOf = (graph: Graph): readonly Node[] => attentionsOf(graph).filter((node) => viewAs(Attention, node)?.past_key);
+export const cachesOf = (graph: Graph): readonly Node[] => attentionsOf(graph).filter((node) => recordOf(node).hasCache?.(node));
 
 /** What the first operands of an attention are to it. */
 export const attentionRoles: readonly Role[] = ['query', 'key', 'value'];

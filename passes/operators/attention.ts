@@ -84,4 +84,6 @@ function cancel(q: ChannelTransform | null, k: ChannelTransform | null, view: At
   return true;
 }
 
-export const attention: OperatorRecord = { op: Attention.schema.op, roles: ['attention'], heads, up, down };
+const hasCache = (node: Node): boolean => new Attention(node).past_key !== null;
+
+export const attention: OperatorRecord = { op: Attention.schema.op, roles: ['attention'], heads, hasCache, up, down };

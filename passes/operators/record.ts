@@ -23,6 +23,8 @@ export interface OperatorRecord extends Traits {
   readonly tokenwise?: true;
   /** Of an attention: its heads, if a change of basis on `size` query channels may pass them; null if not. */
   readonly heads?: (node: Node, size?: number) => Heads | null;
+  /** Of an attention: whether keys and values of tokens before go in. */
+  readonly hasCache?: (node: Node) => boolean;
   /** Why a product with this constant is no linear; null when it is no product that anybody would ask about. */
   readonly productLeft?: (node: Node, constant: Tensor) => string | null;
 }
