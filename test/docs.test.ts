@@ -109,11 +109,12 @@ describe('docs/methods.md', () => {
     Mul: 'Mul(%x, %v)',
     Div: 'Div(%x, %v)',
     RotaryEmbedding: 'RotaryEmbedding(%x, %x, %x) {num_heads = 2}',
+    Split: 'Split(%x) {axis = -1}',
     Attention: 'Attention(%x, %x, %x) {kv_num_heads = 2, q_num_heads = 2}',
   };
   const nodeFor = (op: string): Node =>
     parseGraph(
-      `graph @g(%x: f32[1,N,4]) { const %v: f32[4] = random 1 const %w: f32[4,4] = random 2 %y = ${samples[op] ?? `${op}(%x)`} return %y }`,
+      `graph @g(%x: f32[1,N,4]) { const %v: f32[4] = random 1 const %w: f32[4,4] = random 2 %y: f32[1,N,4] = ${samples[op] ?? `${op}(%x)`} return %y }`,
     ).last!;
   const recordNamed = (name: string) => operators.find((o) => o.op === name)!;
   const cells = (can: Capability): readonly string[] =>
@@ -124,7 +125,7 @@ describe('docs/methods.md', () => {
     expect(rows.map(([op]) => op)).toEqual(operators.filter((o) => o.up).map((o) => `\`${o.op}\``));
     for (const [op, ...said] of rows) {
       const name = op!.replaceAll('`', '');
-      expect([name, ...said.slice(0, 3)]).toEqual([name, ...cells(recordNamed(name).up!.freedom(nodeFor(name), 4)!.can)]);
+      expect([name, ...said.slice(0, 3)]).toEqual([name, ...cells(recordNamed(name).up!.freedom(nodeFor(name), 4, 0)!.can)]);
     }
   });
 

@@ -79,21 +79,22 @@ function join(graph: Graph, encode: Encode, t: ChannelTransform, ctx: Counter): 
 function enter(graph: Graph, encode: Encode, above: Node, ctx: Counter): boolean {
   const t = encode.transform;
   const behaviour = recordOf(above).up;
-  const freedom = behaviour?.freedom(above, t.size);
+  const output = above.outputs.indexOf(encode.x);
+  const freedom = behaviour?.freedom(above, t.size, output);
   if (!behaviour || !freedom) return false;
   const whole = factor(t, freedom.can);
   // An order that crosses the operator's cells stays; scale and shift may still go in.
   const { moves, stays } = admits(freedom, whole.moves) ? whole : factor(t, { ...freedom.can, perm: false });
   if (isIdentity(moves) || !admits(freedom, moves)) return false;
-  if (!separate(graph, encode, above, moves, behaviour.givesBack === true && moves.perm === null)) return false;
-  behaviour.absorb(graph, above, moves);
+  if (!separate(graph, encode, moves, behaviour.givesBack === true && moves.perm === null)) return false;
+  behaviour.absorb(graph, above, moves, output);
   if (isNorm(above)) ctx.ledger.done('norm', nameOf(above), `took ${partsText(moves)}`);
   return settle(graph, encode, encode.x, stays, ctx, `into ${above.op}`);
 }
 
-/** Sees to it that no one but `encode` reads the result of `above`; other readers get the old value back through a Decode if that is cheap. */
-function separate(graph: Graph, encode: Encode, above: Node, moves: ChannelTransform, cheap: boolean): boolean {
-  const value = above.output;
+/** Sees to it that no one but `encode` reads its operand; other readers get the old value back through a Decode if that is cheap. */
+function separate(graph: Graph, encode: Encode, moves: ChannelTransform, cheap: boolean): boolean {
+  const value = encode.x;
   const others = [...value.uses].filter((u) => u.node !== encode.node && !recordOf(u.node).readsExtents);
   const isOutput = graph.outputs.includes(value);
   if (others.length === 0 && !isOutput) return true;

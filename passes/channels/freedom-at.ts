@@ -34,9 +34,10 @@ function walkAbove(value: Value, size: number, walked: Walked): Freedom {
   // A change of basis passes markers by merging, or because the method changes the site on the way alike.
   if (hasRole(node, 'marker')) return walkAbove(node.input(0)!, size, walked);
   const behaviour = recordOf(node).up;
-  const own = behaviour?.freedom(node, size) ?? null;
+  const output = node.outputs.indexOf(value);
+  const own = behaviour?.freedom(node, size, output) ?? null;
   if (!behaviour || !own) return pinned(size);
-  return behaviour.onward(node, size).reduce<Freedom>((f, { operand, channels, without }) => {
+  return behaviour.onward(node, size, output).reduce<Freedom>((f, { operand, channels, without }) => {
     const above = walkAbove(node.input(operand)!, channels ?? size, walked);
     const can = (without ?? []).reduce((c, part) => ({ ...c, [part]: true }), above.can);
     // Cells and leaders of other channels are not those of the result.
@@ -54,8 +55,9 @@ export function refuserAbove(value: Value, size: number, part: ChannelPart): str
   if (!node) return value.constant ? `constant %${value.name}` : `input %${value.name}`;
   if (hasRole(node, 'marker')) return refuserAbove(node.input(0)!, size, part);
   const behaviour = recordOf(node).up;
-  if (!behaviour?.freedom(node, size)?.can[part]) return describe(node);
-  for (const { operand, channels, without } of behaviour.onward(node, size)) {
+  const output = node.outputs.indexOf(value);
+  if (!behaviour?.freedom(node, size, output)?.can[part]) return describe(node);
+  for (const { operand, channels, without } of behaviour.onward(node, size, output)) {
     const refused = without?.includes(part) ? null : refuserAbove(node.input(operand)!, channels ?? size, part);
     if (refused !== null) return refused;
   }

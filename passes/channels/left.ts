@@ -23,7 +23,7 @@ function refusedAbove(graph: Graph, { x, transform }: Encode): Reason {
   const above = x.producer;
   if (above === null) return [`%${x.name} is ${x.constant ? 'a constant' : 'an input of the graph'}`];
   if (hasRole(above, 'marker')) return [`${markerText(above)} stands above it`, x];
-  const freedom = recordOf(above).up?.freedom(above, transform.size) ?? null;
+  const freedom = recordOf(above).up?.freedom(above, transform.size, above.outputs.indexOf(x)) ?? null;
   const why = refusal(freedom, transform);
   if (why !== null) return [`${describe(above)} ${why}`, x];
   return [`%${x.name} ${graph.outputs.includes(x) ? 'is an output of the graph' : 'has other readers'}, which need it as it was`, x];

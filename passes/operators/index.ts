@@ -14,6 +14,7 @@ import type { OperatorRecord, OperatorRole } from './record.ts';
 import { rmsNormalization } from './rms-normalization.ts';
 import { rotaryEmbedding } from './rotary-embedding.ts';
 import { softmax } from './softmax.ts';
+import { split } from './split.ts';
 
 export type { Heads, OperatorRecord, OperatorRole } from './record.ts';
 
@@ -30,6 +31,7 @@ export const operators: readonly OperatorRecord[] = [
   rotaryEmbedding,
   attention,
   softmax,
+  split,
   ...products,
   ...qcOperators,
 ];

@@ -30,15 +30,15 @@ export interface OperatorRecord extends Traits {
 }
 
 /**
- * What an operator does with an Encode on its result. `freedom` says which transforms it can take; `absorb` takes one, so that
+ * What an operator does with an Encode on its result, or on one of them. `freedom` says which transforms it can take; `absorb` takes one, so that
  * the node's result is T(what it was): into its constants, or as an Encode on an operand, and the walk goes on there.
  */
 export interface Up {
   /** Null when this node, in its present form, takes nothing. */
-  readonly freedom: (node: Node, size: number) => Freedom | null;
-  readonly absorb: (graph: Graph, node: Node, t: ChannelTransform) => void;
+  readonly freedom: (node: Node, size: number, output: number) => Freedom | null;
+  readonly absorb: (graph: Graph, node: Node, t: ChannelTransform, output: number) => void;
   /** The operands that an absorbed transform goes on to; none when constants take all of it. */
-  readonly onward: (node: Node, size: number) => readonly Onward[];
+  readonly onward: (node: Node, size: number, output: number) => readonly Onward[];
   /** Whether other readers of the result are worth a Decode that gives them the old value back. */
   readonly givesBack?: true;
 }

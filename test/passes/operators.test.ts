@@ -29,7 +29,7 @@ describe('records', () => {
   test('a record has the traits of its operator', () => {
     const relu = recordOf(nodeOf('%y = Relu(%x)'));
     expect(relu).toMatchObject({ elementwise: 'homogeneous', tokenwise: true });
-    expect(relu.up?.freedom(nodeOf('%y = Relu(%x)'), 4)?.can).toEqual({ perm: true, scale: 'positive', shift: false });
+    expect(relu.up?.freedom(nodeOf('%y = Relu(%x)'), 4, 0)?.can).toEqual({ perm: true, scale: 'positive', shift: false });
     expect(recordOf(nodeOf('%y = Identity(%x)'))).toEqual({ op: 'Identity', holds: 'all' });
   });
   test('roles are asked of the operator', () => {

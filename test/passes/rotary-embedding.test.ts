@@ -39,7 +39,7 @@ test.each(Object.entries(forms))('of %s a scale passes exactly where both channe
       const scale = alike ? shared(drawn) : drawn;
       const passes = form.pairs.every(([a, b]) => scale[Number(a)] === scale[Number(b)]);
       const graph = encoded(form, scale);
-      const freedom = recordOf(graph.first!).up!.freedom(graph.first!, 8)!;
+      const freedom = recordOf(graph.first!).up!.freedom(graph.first!, 8, 0)!;
       expect(admits(freedom, scaling(scale))).toBe(passes);
       const before = await runOnce(executor, graph, feeds);
       await runPipeline(executor, graph, 'fold-channels');
@@ -58,6 +58,6 @@ test.each(Object.entries(forms))('of %s a scale passes exactly where both channe
 
 test('no order and no shift passes, and nothing where the heads are unknown', () => {
   const node = encoded(forms['two heads'], [1, 1, 1, 1, 1, 1, 1, 1]).first!;
-  expect(recordOf(node).up!.freedom(node, 8)!.can).toEqual({ perm: false, scale: true, shift: false });
-  expect(recordOf(node).up!.freedom(node, 7)).toBeNull();
+  expect(recordOf(node).up!.freedom(node, 8, 0)!.can).toEqual({ perm: false, scale: true, shift: false });
+  expect(recordOf(node).up!.freedom(node, 7, 0)).toBeNull();
 });

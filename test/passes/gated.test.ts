@@ -35,6 +35,15 @@ const forms: Readonly<Record<string, { readonly text: string; readonly scale: bo
   'a square': { text: '%u: f32[2,3,4] = MatMul(%x, %w1)\n %m: f32[2,3,4] = Mul(%u, %u)', scale: false },
   'a number': { text: '%u: f32[2,3,4] = MatMul(%x, %w1)\n %m: f32[2,3,4] = Mul(%k, %u)', scale: true },
   'a number for each channel': { text: '%u: f32[2,3,4] = MatMul(%x, %w1)\n %m: f32[2,3,4] = Mul(%u, %c)', scale: true },
+  'packed gate and up': {
+    text: `%p: f32[2,3,8] = MatMul(%x, %w4)
+      %q: f32[2,3,8] = Add(%p, %b2)
+      %g: f32[2,3,4], %u: f32[2,3,4] = Split(%q, %n) {axis = 2}
+      %s: f32[2,3,4] = Sigmoid(%g)
+      %a: f32[2,3,4] = Mul(%g, %s)
+      %m: f32[2,3,4] = Mul(%u, %a)`,
+    scale: true,
+  },
   'a quotient': { text: '%u: f32[2,3,4] = MatMul(%x, %w1)\n %m: f32[2,3,4] = Div(%u, %c)', scale: true },
 };
 
@@ -42,6 +51,9 @@ const constants = `
     const %w1: f32[4,4] = random 1
     const %w2: f32[4,4] = random 2
     const %w3: f32[4,4] = random 3
+    const %w4: f32[4,8] = random 5
+    const %b2: f32[8] = random 6
+    const %n: i64[2] = [4, 4]
     const %b: f32[4] = random 4
     const %c: f32[4] = [1.5, -2, 0.5, 3]
     const %k: f32[] = [0.25]`;
