@@ -1,6 +1,6 @@
 import type { Node, Value } from '../graph.ts';
 import { dtypes, tensorType, type Dim, type DType, type TensorType } from '../types.ts';
-import { broadcast, divide, multiply, plus, productOf, reshaped } from './dims.ts';
+import { atLeast, broadcast, divide, lesser, minus, multiply, plus, productOf, reshaped } from './dims.ts';
 
 /** What is known of values that come before a node. */
 export interface Known {
@@ -50,10 +50,15 @@ function arithmetic(node: Node, known: Known): readonly Dim[] | null {
   const [a, b] = [known.contents(node.input(0)), known.contents(node.input(1))];
   if (!a || !b) return null;
   const whole = /^[iu]/.test(dtypeOf(node, 0, known) ?? '');
-  const f = { Mul: multiply, Div: whole ? quotient : divide, Add: plus }[node.op];
+  const f = { Mul: multiply, Div: whole ? quotient : divide, Add: plus, Sub: minus }[node.op];
   const at = (v: readonly Dim[], i: number): Dim => v[v.length === 1 ? 0 : i] ?? null;
   return f ? Array.from({ length: Math.max(a.length, b.length) }, (_, i) => f(at(a, i), at(b, i))) : null;
 }
+
+const negated: Rule = (node, known) => {
+  const contents = known.contents(node.input(0))?.map((d) => multiply(d, -1)) ?? null;
+  return [{ type: known.type(node.input(0)), contents }];
+};
 
 /** Integers are divided without a rest. */
 const quotient = (a: Dim, b: Dim): Dim => (typeof a === 'number' && typeof b === 'number' && b !== 0 ? Math.trunc(a / b) : divide(a, b));
@@ -120,11 +125,20 @@ const slice: Rule = (node, known) => {
 
 /** How many of `d` elements lie from `start` to before `end`; both count from the end where they are negative. */
 function between(d: Dim, start: Dim | undefined, end: Dim | undefined): Dim {
+  const [from, to] = [start, end].map((x) => (x === undefined ? null : placed(x, d)));
+  if (from === null || to === null) return null;
+  if (typeof from === 'number' && typeof to === 'number') return Math.max(to - from, 0);
+  return from === 0 ? to : atLeast(to!, from!) ? minus(to!, from!) : null;
+}
+
+/** The place from 0 to d that an end of a slice stands for; null where it is unknown. */
+function placed(x: Dim, d: Dim): Dim {
   // An end that no extent reaches stands for the end.
-  if (start === 0 && (end === d || (typeof end === 'number' && end >= 2 ** 31 - 1))) return d;
-  if (typeof d !== 'number' || typeof start !== 'number' || typeof end !== 'number') return null;
-  const place = (x: number): number => Math.min(Math.max(x < 0 ? x + d : x, 0), d);
-  return Math.max(place(end) - place(start), 0);
+  if (typeof x === 'number' && x >= 2 ** 31 - 1) return d;
+  if (typeof x === 'number' && typeof d === 'number') return Math.min(Math.max(x < 0 ? x + d : x, 0), d);
+  if (atLeast(x, 0)) return lesser(x, d);
+  const counted = atLeast(0, x) ? plus(d, x) : null;
+  return atLeast(counted, 0) ? counted : null;
 }
 
 const reshape: Rule = (node, known) => {
@@ -217,10 +231,11 @@ const flatten: Rule = (node, known) => {
   return [{ type: typed(dtypeOf(node, 0, known), s && [productOf(s.slice(0, axis)), productOf(s.slice(axis))]) }];
 };
 
-/** From 0 in steps of 1, a Range has as many elements as its limit says. */
+/** In steps of 1, a Range has as many elements as lie from its start to its limit. */
 const range: Rule = (node, known) => {
   const [start, limit, step] = [0, 1, 2].map((i) => known.contents(node.input(i))?.[0] ?? null);
-  return [{ type: typed(dtypeOf(node, 0, known), [start === 0 && step === 1 ? (limit ?? null) : null]) }];
+  const count = step === 1 ? minus(limit ?? null, start ?? null) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), [atLeast(count, 0) ? count : null]) }];
 };
 
 /** The element type of the first operand; what is known of the extents is nothing. */
@@ -268,7 +283,8 @@ export const rules: Readonly<Record<string, Rule>> = {
   ...table('LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
   ...table('Elu Sign Ceil ScatterElements ScatterND RotaryEmbedding', likeFirst),
   ...table('Tile Pad GatherElements GatherND Einsum com.microsoft.MatMulNBits', dtypeOfFirst),
-  ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Neg Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
+  Neg: negated,
+  ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
   ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),
   ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise()),
   ...table('Equal Less Greater LessOrEqual GreaterOrEqual', elementwise('bool')),
