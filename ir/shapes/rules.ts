@@ -124,11 +124,11 @@ const slice: Rule = (node, known) => {
 };
 
 /** How many of `d` elements lie from `start` to before `end`; both count from the end where they are negative. */
-function between(d: Dim, start: Dim | undefined, end: Dim | undefined): Dim {
-  const [from, to] = [start, end].map((x) => (x === undefined ? null : placed(x, d)));
-  if (from === null || to === null) return null;
+function between(d: Dim, start: Dim = null, end: Dim = null): Dim {
+  const from = placed(start, d);
+  const to = placed(end, d);
   if (typeof from === 'number' && typeof to === 'number') return Math.max(to - from, 0);
-  return from === 0 ? to : atLeast(to!, from!) ? minus(to!, from!) : null;
+  return from === 0 ? to : atLeast(to, from) ? minus(to, from) : null;
 }
 
 /** The place from 0 to d that an end of a slice stands for; null where it is unknown. */
