@@ -252,12 +252,20 @@ const matMulInteger: Rule = (node, known) => [{ type: tensorType('i32', matMul(n
 
 const topK: Rule = (node, known) => [{ type: typed(dtypeOf(node, 0, known), null) }, { type: tensorType('i64', null) }];
 
-/** Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels; caches and scores follow. */
+/**
+ * Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels; a cache has the tokens of the one
+ * before and the new ones.
+ */
 const attention: Rule = (node, known) => {
   const [q, v] = [shapeOf(node, 0, known), shapeOf(node, 2, known)];
   const groups = divide(intAttribute(node, 'q_num_heads', 1), intAttribute(node, 'kv_num_heads', 1));
   const result = q && v && q.length === 3 && v.length === 3 ? [q[0]!, q[1]!, multiply(v[2]!, groups)] : null;
-  const more = [1, 2, 0].map((i) => ({ type: typed(dtypeOf(node, i, known), null) }));
+  const present = (fresh: number, past: number): TensorType | null => {
+    const [added, before] = [shapeOf(node, fresh, known), shapeOf(node, past, known)];
+    const tokens = added?.length === 3 && before?.length === 4 ? plus(before[2]!, added[1]!) : null;
+    return typed(dtypeOf(node, fresh, known), tokens === null ? null : before!.with(2, tokens));
+  };
+  const more = [present(1, 4), present(2, 5), typed(dtypeOf(node, 0, known), null)].map((type) => ({ type }));
   return [{ type: typed(dtypeOf(node, 0, known), result) }, ...more];
 };
 

@@ -329,15 +329,15 @@ describe('inspect with why', () => {
 });
 
 describeFamilies('graphs of other families', () => {
-  test('nine of ten attentions that are not recognised have a reason with a value', async () => {
+  test('attentions that are not recognised have a reason with a value, but for those in the body of an If', async () => {
     let [softmaxes, explained] = [0, 0];
     for (const file of readdirSync(familyFolder).filter((f) => f.endsWith('.onnx'))) {
       const { recognised, refused, operators } = await inspect(join(familyFolder, file), { why: true });
-      if (!recognised) continue;
+      if (!recognised || operators['If'] !== undefined) continue;
       softmaxes += (operators['Softmax'] ?? 0) + (operators['Attention'] ?? 0) - recognised.attentions;
       explained += refused!.filter((r) => r.rule === 'raise-attention' && r.value !== null).length;
     }
     expect(softmaxes).toBeGreaterThan(0);
-    expect(explained / softmaxes).toBeGreaterThan(0.9);
+    expect(explained).toBe(softmaxes);
   });
 });

@@ -9,9 +9,10 @@ import { multiply, sameShape } from '../../../ir/shapes/dims.ts';
 import { tensorType, type TensorType } from '../../../ir/types.ts';
 import { transposed } from '../layout.ts';
 import { makerOf, readersOf } from '../neighbours.ts';
+import { cacheOf, handOver, need, type Cached } from './cache.ts';
 import { guardOf } from './guard.ts';
 import { headsIn, headsOf, toHeads, toTokens, type Heads } from './heads.ts';
-import { guardRefusal, maskOperand, unmasked, wholeMask, type Mask } from './mask.ts';
+import { guardRefusal, maskOperand, unmasked, valueOf, wholeMask, type Mask } from './mask.ts';
 import { unrepeated } from './repeat.ts';
 import { factorOf, uncapped, unscaled, withoutFactors } from './scale.ts';
 
@@ -61,22 +62,42 @@ function partsOf(softmax: Softmax): Parts | Refusal {
   return refused ?? { context, query, key, value, masks, guarded: guarded !== null, factor: factor * key.factor, cap };
 }
 
-function raise(graph: Graph, { context, query, key, value, masks, guarded, factor, cap }: Parts, name: string): void {
+function raise(graph: Graph, parts: Parts, name: string): void {
+  const { context, query, key, value, masks, guarded, factor, cap } = parts;
   const build = Builder.before(context);
   const { heads, batch, seq } = headsOf(query)!;
   const shared = headsOf(value)!;
-  const key4 = key.turned ? withoutFactors(key.value) : transposed(build, withoutFactors(key.value), [0, 1, 3, 2], key.value, key.type);
-  const [q, k, v] = [withoutFactors(query), key4, value].map((x) => toTokens(build, x)) as [Value, Value, Value];
-  const attn_mask = wholeMask(build, maskOperand(build, masks, guarded), q, k);
+  const caches = cachesOf(parts);
+  const keys = caches?.key.fresh ?? withoutFactors(key.value);
+  const keys4 = key.turned ? keys : transposed(build, keys, [0, 1, 3, 2], key.value, key.type);
+  const [q, k, v] = [withoutFactors(query), keys4, caches?.value.fresh ?? value].map((x) => toTokens(build, x)) as [Value, Value, Value];
+  const attn_mask = wholeMask(build, maskOperand(build, masks, guarded), q, caches ? null : k);
+  const pasts = caches ? [caches.key.past, caches.value.past] : [];
+  const presents = caches ? [caches.key.present, caches.value.present] : [];
+  const inputs = [q, k, v, ...(attn_mask || caches ? [attn_mask] : []), ...pasts];
   const attributes = {
     q_num_heads: int(heads),
     kv_num_heads: int(shared.heads),
-    scale: float(factor * factorOf(query) * factorOf(key.value)),
+    scale: float(factor * factorOf(query) * (caches ? 1 : factorOf(key.value))),
     ...(cap === 0 ? {} : { softcap: float(cap) }),
   };
   const type = tensorType(q.type!.dtype, [batch, seq, multiply(heads, shared.width)]);
-  const y = build.make(Attention, { q, k, v, ...(attn_mask && { attn_mask }) }, { attributes, like: context.output, type, name }).y;
-  graph.replace(context.output, toHeads(build, y, heads));
+  const results = [{ ...context.output, type }, ...presents].map((like) => ({ name: graph.freshName(like.name), type: like.type }));
+  const node = build.insert({ op: Attention.schema.op, inputs, attributes, name, results });
+  presents.forEach((present, i) => handOver(graph, present, node.outputs[i + 1]!, node));
+  graph.replace(context.output, toHeads(build, node.output, heads));
+}
+
+/**
+ * The caches of keys and values, where both have one that nothing else in front of the attention needs. A mask may need their extents: then
+ * the operator cannot make what its own operand is made of, and reads keys and values of all tokens.
+ */
+function cachesOf({ query, key, value, masks }: Parts): { readonly key: Cached; readonly value: Cached } | null {
+  const [k, v] = [key.turned ? cacheOf(key.value) : null, cacheOf(value)];
+  if (!k || !v) return null;
+  const joins = new Set([k.present.producer!, v.present.producer!]);
+  const others = [query, k.past, k.fresh, v.past, v.fresh, ...masks.map(valueOf)];
+  return need(others, joins) ? null : { key: k, value: v };
 }
 
 /** The keys behind the Transpose and the repetition that the product reads; they are turned back where there is no Transpose. */

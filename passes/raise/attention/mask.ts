@@ -66,7 +66,8 @@ export function guardRefusal(masks: readonly Mask[]): Refusal | null {
   return refuse('a softmax that gives 0 for NaN has a mask that is neither bool nor known to be finite', valueOf(infinite));
 }
 
-const valueOf = (mask: Mask): Value => ('addend' in mask ? mask.addend : mask.condition);
+/** What a mask is made of. */
+export const valueOf = (mask: Mask): Value => ('addend' in mask ? mask.addend : mask.condition);
 
 /** The masks as one operand of Attention; null if there are none. */
 export function maskOperand(build: Builder, masks: readonly Mask[], guarded: boolean): Value | null {
@@ -115,15 +116,18 @@ function isFinite(v: Value): boolean {
   return moves.has(node.op) && isFinite(node.input(0)!);
 }
 
-/** ONNX Runtime's Attention wants the last two extents of a mask written out, where an Add broadcasts them. */
-export function wholeMask(build: Builder, mask: Value | null, q: Value, k: Value): Value | null {
+/**
+ * ONNX Runtime's Attention wants the last two extents of a mask written out, where an Add broadcasts them. `k` is null where the keys are those
+ * of a cache, too: then a mask has an extent of its own for them.
+ */
+export function wholeMask(build: Builder, mask: Value | null, q: Value, k: Value | null): Value | null {
   const shape = mask?.type?.shape;
   if (!mask || !shape || (shape.length > 1 && shape.at(-2) !== 1 && shape.at(-1) !== 1)) return mask;
   const tokens = (v: Value): Value =>
     build.make(Shape, { data: v }, { attributes: { start: int(1), end: int(2) }, like: v, type: tensorType('i64', [1]) }).shape;
-  const extents = [tokens(q), tokens(k)] as const;
+  const extents = [tokens(q), k ? tokens(k) : build.ints('one', [1])] as const;
   const joined = { attributes: { axis: int(0) }, like: extents[0], type: tensorType('i64', [2]) };
   const target = build.make(Concat, { inputs: extents }, joined).concat_result;
-  const type = tensorType(mask.type!.dtype, broadcast(shape, [q.type!.shape![1]!, k.type!.shape![1]!]));
+  const type = tensorType(mask.type!.dtype, broadcast(shape, [q.type!.shape![1]!, k?.type?.shape?.[1] ?? 1]));
   return build.make(Expand, { input: mask, shape: target }, { like: mask, type }).output;
 }
