@@ -6,6 +6,7 @@ import { Gather, Slice, Split, Squeeze, Transpose } from '../../ir/ops/generated
 import { viewAs } from '../../ir/ops/view.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
 import { tensorType, type Dim, type TensorType } from '../../ir/types.ts';
+import { isNorm } from '../model/norms.ts';
 import { permOf, transposed } from './layout.ts';
 
 /** A node that gives parts of its first operand along one axis. */
@@ -61,6 +62,25 @@ const cutFirst: RewriteRule = {
   },
 };
 
+/** A norm of Transpose(x) = Transpose of the norm of x, where the channels stay the last axis. */
+const normFirst: RewriteRule = {
+  name: 'norm-before-transpose',
+  apply(node, graph) {
+    const turn = viewAs(Transpose, node.operands[0]?.value?.producer ?? null);
+    const perm = turn && permOf(turn);
+    const last = (perm?.length ?? 0) - 1;
+    const axis = node.attributes.get('axis');
+    const tokens = axis === undefined || (axis.kind === 'int' && (axis.value === -1n || Number(axis.value) === last));
+    if (!turn || !isNorm(node) || !tokens || perm?.[last] !== last || !node.output.type?.shape) return 'no-match';
+    const build = Builder.before(node);
+    const inputs = node.operands.map(({ value }, i) => (i === 0 ? turn.data : value));
+    const type = turnedBack(node.output.type, perm);
+    const made = build.node(node.op, inputs, { attributes: Object.fromEntries(node.attributes), like: node.output, type, name: node.name });
+    graph.replaceUses(node.output, transposed(build, made.output, perm, node.output));
+    return 'applied';
+  },
+};
+
 /** The type of what a Transpose by `perm` makes `type`. */
 function turnedBack({ dtype, shape }: TensorType, perm: readonly number[]): TensorType {
   const back: Dim[] = [];
@@ -68,5 +88,5 @@ function turnedBack({ dtype, shape }: TensorType, perm: readonly number[]): Tens
   return tensorType(dtype, back);
 }
 
-/** Nodes that take parts of values. */
-export const cuts: readonly RewriteRule[] = [cutFirst];
+/** What stands behind a Transpose and may as well stand in front of it. */
+export const beforeTranspose: readonly RewriteRule[] = [cutFirst, normFirst];
