@@ -2,7 +2,7 @@ import { int, ints } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
 import { integersOf } from '../../ir/constants.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
-import { Concat, Reshape, Shape, Slice, Transpose } from '../../ir/ops/generated.ts';
+import { Concat, Gather, Reshape, Shape, Slice, Transpose } from '../../ir/ops/generated.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { isOutput } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
@@ -118,20 +118,40 @@ const wholeSlice: RewriteRule = {
 
 const stepsForward = (slice: Slice): boolean => slice.steps === null || integersOf(slice.steps)?.every((s) => s > 0) === true;
 
-/** An extent of Transpose(x) is one of x, so that the Transpose is not kept for it. */
+/** An extent of Transpose(x) is one of x, and so is one that a Reshape of x leaves where it is: neither is kept for it. */
 const extentBefore: RewriteRule = {
-  name: 'extent-before-transpose',
+  name: 'extent-before-move',
   apply(node, graph) {
     const shape = viewAs(Shape, node);
-    const turn = viewAs(Transpose, shape?.data.producer ?? null);
     const end = node.attributes.get('end');
-    const axis = turn && end?.kind === 'int' && Number(end.value) === shape!.start + 1 ? permOf(turn)?.[shape!.start] : undefined;
-    if (axis === undefined) return 'no-match';
-    graph.setInput(node, 0, turn!.data);
-    graph.setAttributes(node, { start: int(axis), end: int(axis + 1) });
+    const single = shape && shape.start >= 0 && end?.kind === 'int' && Number(end.value) === shape.start + 1;
+    const found = single ? sourceOfExtent(shape.data, shape.start) : null;
+    if (!found) return shape ? allBefore(graph, shape) : 'no-match';
+    graph.setInput(node, 0, found.source);
+    graph.setAttributes(node, { start: int(found.axis), end: int(found.axis + 1) });
     return 'applied';
   },
 };
+
+/** Shape(Transpose(x)) = Gather(Shape(x), perm). */
+function allBefore(graph: Graph, shape: Shape): 'applied' | 'no-match' {
+  const turn = viewAs(Transpose, shape.data.producer);
+  const perm = turn && permOf(turn);
+  if (!turn || !perm || shape.node.attributes.has('end') || shape.start !== 0) return 'no-match';
+  const build = Builder.before(shape.node);
+  const like = shape.shape;
+  const data = build.make(Shape, { data: turn.data }, { like }).shape;
+  graph.replace(like, build.make(Gather, { data, indices: build.ints('perm', perm) }, { attributes: { axis: int(0) }, like }).output);
+  return 'applied';
+}
+
+function sourceOfExtent(v: Value, axis: number): { readonly source: Value; readonly axis: number } | null {
+  const [turn, reshape] = [viewAs(Transpose, v.producer), viewAs(Reshape, v.producer)];
+  const moved = turn && permOf(turn)?.[axis];
+  if (turn && moved !== null && moved !== undefined) return { source: turn.data, axis: moved };
+  const [from, to] = [reshape?.data.type?.shape?.[axis], v.type?.shape?.[axis]];
+  return reshape && typeof from === 'string' && from === to ? { source: reshape.data, axis } : null;
+}
 
 /** Nodes that only move elements, and what they come to together. */
 export const layouts: readonly RewriteRule[] = [transposes, reshapes, turnedInThree, wholeSlice, extentBefore];

@@ -5,6 +5,7 @@ import { inferTypes } from '../../ir/shapes/infer.ts';
 import { refusedAt } from '../infra/ledger.ts';
 import { definePass } from '../infra/pass.ts';
 import { attention } from './attention/attention.ts';
+import { attentionOfTokens } from './attention/of-tokens.ts';
 import { cacheExtents } from './attention/cache.ts';
 import { beforeTranspose } from './before-transpose.ts';
 import { einsum } from './einsum.ts';
@@ -40,7 +41,12 @@ const parts: readonly RewriteRule[] = [
  * In rounds. Cuts are moved when rotary embeddings are found, whose halves are cuts, too. Attention is recognised by the shapes and operators
  * that the rounds before leave, and turns what it reads and gives in a way that the last round finds to undo what the exporter did.
  */
-const rounds: readonly (readonly RewriteRule[])[] = [parts, [...beforeTranspose, ...parts], [cacheExtents, attention], parts];
+const rounds: readonly (readonly RewriteRule[])[] = [
+  parts,
+  [...beforeTranspose, ...parts],
+  [cacheExtents, attention, attentionOfTokens],
+  parts,
+];
 
 /** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
 export const raise = definePass({

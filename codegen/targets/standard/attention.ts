@@ -12,53 +12,92 @@ import { tensorType, type Dim } from '../../../ir/types.ts';
 export function lowerAttentions(graph: Graph): void {
   const addendOf = addends(graph);
   for (const node of [...graph.nodes]) {
-    const view = plainAttention(graph, node);
-    if (view) lower(graph, view, addendOf);
+    const plain = plainAttention(graph, node);
+    if (plain) lower(graph, plain, addendOf);
   }
 }
 
-/** An Attention on [batch, seq, heads * width] that has no mask of its own and does not give its scores. */
-function plainAttention(graph: Graph, node: Node): Attention | null {
+/** Query, key or value, on [batch, seq, count * width] or on [batch, count, seq, width]. */
+interface Heads {
+  readonly value: Value;
+  readonly count: number;
+  readonly width: number;
+}
+
+interface Plain {
+  readonly view: Attention;
+  readonly q: Heads;
+  readonly k: Heads;
+  readonly v: Heads;
+}
+
+/** An Attention that has no mask of its own and does not give its scores. */
+function plainAttention(graph: Graph, node: Node): Plain | null {
   const view = viewAs(Attention, node);
-  const heads = view && view.q_num_heads > 0 && view.q_num_heads % view.kv_num_heads === 0;
   const scores = view?.qk_matmul_output;
   const unread = !scores || (scores.uses.size === 0 && !graph.outputs.includes(scores));
-  return heads && unread && view.is_causal === 0 ? view : null;
+  if (!view || !unread || view.is_causal !== 0) return null;
+  const [q, k, v] = [headsOf(view.q, view.q_num_heads), headsOf(view.k, view.kv_num_heads), headsOf(view.v, view.kv_num_heads)];
+  return q && k && v && q.count % k.count === 0 ? { view, q, k, v } : null;
+}
+
+/** The heads of an operand, which are `given` where it is on tokens; null where there are none. QC4001 if their width is unknown. */
+function headsOf(value: Value, given: number): Heads | null {
+  const shape = value.type?.shape;
+  const count = shape?.length === 4 ? shape[1] : given;
+  if (typeof count !== 'number' || count === 0) return null;
+  const channels = shape?.at(-1);
+  if (typeof channels !== 'number') return fail('QC4001', `%${value.name} has an unknown number of channels`, value.producer?.loc);
+  return { value, count, width: shape?.length === 4 ? channels : channels / count };
 }
 
 /** softmax(cap(factor q k^T) + mask) v in Reshape, Transpose, MatMul and Softmax. */
-function lower(graph: Graph, view: Attention, addendOf: (mask: Value) => Value): void {
+function lower(graph: Graph, { view, q, k, v }: Plain, addendOf: (mask: Value) => Value): void {
   const { node } = view;
   const build = Builder.before(node, node.output.name);
-  const [queries, keys] = [view.q_num_heads, view.kv_num_heads];
-  const width = (v: Value, heads: number): number => {
-    const channels = v.type?.shape?.at(-1);
-    return typeof channels === 'number' ? channels / heads : fail('QC4001', `%${v.name} has an unknown number of channels`, node.loc);
-  };
-  const factor = node.attributes.has('scale') ? view.scale : 1 / Math.sqrt(width(view.q, queries));
+  const factor = node.attributes.has('scale') ? view.scale : 1 / Math.sqrt(q.width);
   const query = factor === 1 ? view.q : build.value('Mul', [view.q, build.constant('factor', scalar(factor))], {}, view.q.type);
-  const k = cached(build, view.past_key, split(build, view.k, keys, width(view.k, keys)), view.present_key);
-  const v = cached(build, view.past_value, split(build, view.v, keys, width(view.v, keys)), view.present_value);
-  const turned = build.value('Transpose', [repeated(build, k, queries / keys, keys, width(view.k, keys))], { perm: ints([0, 1, 3, 2]) });
-  const product = build.value('MatMul', [split(build, query, queries, width(query, queries)), turned]);
+  const times = q.count / k.count;
+  const product = build.value('MatMul', [split(build, { ...q, value: query }), turnedKeys(build, view, k, times)]);
   const probabilities = softmax(build, capped(build, product, view.softcap), view.attn_mask, addendOf);
-  const context = build.value('MatMul', [probabilities, repeated(build, v, queries / keys, keys, width(view.v, keys))]);
-  const merged = build.value('Transpose', [context], { perm: ints([0, 2, 1, 3]) });
-  const channels = queries * width(view.v, keys);
-  graph.replace(view.y, build.value('Reshape', [merged, build.constant('merged', int64s([3], [0, 0, channels]))], {}, view.y.type));
+  const values = cached(build, view.past_value, split(build, v), view.present_value);
+  const context = build.value('MatMul', [probabilities, repeated(build, values, v, times)]);
+  graph.replace(view.y, view.q.type?.shape?.length === 4 ? context : merged(build, context, q.count * v.width, view.y));
   graph.erase(node);
 }
 
-/** [batch, seq, heads * width] to [batch, heads, seq, width]; what such a value was merged from, where it was. */
-function split(build: Builder, v: Value, heads: number, width: number): Value {
-  const turn = viewAs(Transpose, viewAs(Reshape, v.producer)?.data.producer ?? null);
-  const merged = turn?.perm?.join() === '0,2,1,3' ? turn.data : null;
-  if (merged?.type?.shape?.[1] === heads && merged.type.shape[3] === width) return merged;
-  const [batch = null, seq = null] = v.type?.shape ?? [];
-  const of = (shape: readonly Dim[]) => v.type && tensorType(v.type.dtype, shape);
-  const shape = build.constant('heads', int64s([4], [0, 0, heads, width]));
-  const apart = build.value('Reshape', [v, shape], {}, of([batch, seq, heads, width]));
-  return build.value('Transpose', [apart], { perm: ints([0, 2, 1, 3]) }, of([batch, heads, seq, width]));
+/** [batch, heads, seq, width] to [batch, seq, channels]. */
+function merged(build: Builder, context: Value, channels: number, like: Value): Value {
+  const turned = build.value('Transpose', [context], { perm: ints([0, 2, 1, 3]) });
+  return build.value('Reshape', [turned, build.constant('merged', int64s([3], [0, 0, channels]))], {}, like.type);
+}
+
+/** The keys of all query heads as [batch, heads, width, seq], in one Transpose where nothing else is done with them. */
+function turnedKeys(build: Builder, view: Attention, k: Heads, times: number): Value {
+  if (times === 1 && !view.past_key && !view.present_key && !apartOf(k)) return split(build, k, [0, 2, 3, 1]);
+  const keys = cached(build, view.past_key, split(build, k), view.present_key);
+  return build.value('Transpose', [repeated(build, keys, k, times)], { perm: ints([0, 1, 3, 2]) });
+}
+
+/** [batch, count, seq, width] of heads, where they are so or were merged from that. */
+function apartOf({ value, count, width }: Heads): Value | null {
+  if (value.type?.shape?.length === 4) return value;
+  const turn = viewAs(Transpose, viewAs(Reshape, value.producer)?.data.producer ?? null);
+  const before = turn?.perm?.join() === '0,2,1,3' ? turn.data : null;
+  return before?.type?.shape?.[1] === count && before.type.shape[3] === width ? before : null;
+}
+
+/** Heads as [batch, count, seq, width], or in the order of `perm`. */
+function split(build: Builder, heads: Heads, perm: readonly number[] = [0, 2, 1, 3]): Value {
+  const { value, count, width } = heads;
+  const apart = apartOf(heads);
+  if (apart) return apart;
+  const [batch = null, seq = null] = value.type?.shape ?? [];
+  const extents = [batch, seq, count, width];
+  const of = (shape: readonly Dim[]) => value.type && tensorType(value.type.dtype, shape);
+  const shape = build.constant('heads', int64s([4], [0, 0, count, width]));
+  const tokens = build.value('Reshape', [value, shape], {}, of(extents));
+  return build.value('Transpose', [tokens], { perm: ints(perm) }, of(perm.map((p) => extents[p]!)));
 }
 
 /** The tokens of a cache and the new ones, which the caller gets as the next cache. */
@@ -71,12 +110,12 @@ function cached(build: Builder, past: Value | null, fresh: Value, present: Value
 }
 
 /** Each head of [batch, heads, seq, width] as often as query heads share it, by an axis that is spread. */
-function repeated(build: Builder, v: Value, times: number, heads: number, width: number): Value {
+function repeated(build: Builder, v: Value, { count, width }: Heads, times: number): Value {
   if (times === 1) return v;
   const int64 = (label: string, x: readonly number[]): Value => build.constant(label, int64s([x.length], x));
   const apart = build.value('Unsqueeze', [v, int64('shared_axis', [2])]);
   const spread = build.value('Expand', [apart, int64('shared', [1, 1, times, 1, 1])]);
-  return build.value('Reshape', [spread, int64('all_heads', [0, heads * times, -1, width])]);
+  return build.value('Reshape', [spread, int64('all_heads', [0, count * times, -1, width])]);
 }
 
 /** cap * tanh(x / cap); 0 is no cap. */
