@@ -20,6 +20,8 @@ function forward(graph: Graph, from: Value, x: Value): 'applied' | 'no-match' {
 export const permOf = (view: Transpose): readonly number[] | null =>
   view.perm ?? view.data.type?.shape?.map((_, i, { length }) => length - 1 - i) ?? null;
 
+const isIdentity = (perm: readonly number[]): boolean => perm.every((p, i) => p === i);
+
 /** Transpose(Transpose(x)) = Transpose(x), and a Transpose that moves no axis is x. */
 const transposes: RewriteRule = {
   name: 'join-transposes',
@@ -27,11 +29,12 @@ const transposes: RewriteRule = {
     const outer = viewAs(Transpose, node);
     const perm = outer && permOf(outer);
     if (!perm) return 'no-match';
-    if (perm.every((p, i) => p === i)) return forward(graph, outer.transposed, outer.data);
+    if (isIdentity(perm)) return forward(graph, outer.transposed, outer.data);
     const inner = viewAs(Transpose, outer.data.producer);
     const first = inner && permOf(inner);
     if (!first) return 'no-match';
     const both = perm.map((p) => first[p]!);
+    if (isIdentity(both)) return forward(graph, outer.transposed, inner.data);
     graph.replaceUses(outer.transposed, transposed(Builder.before(node), inner.data, both, outer.transposed));
     return 'applied';
   },

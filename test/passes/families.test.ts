@@ -181,6 +181,21 @@ describeFamilies('attentions', () => {
       expect(largestDifference(expected, await runOnce(executor, after, feeds))).toBeLessThan(5e-6);
     },
   );
+  test.each(Object.entries(attentions).filter(([, [, cached]]) => cached > 0))(
+    '%s: so they are from an empty cache on, one token at a time',
+    async (name) => {
+      const [before, after] = [openModel(familyPath(name)), openModel(familyPath(name))];
+      await runPipeline(executor, after, 'raise');
+      lowerTo(targetNamed(targets, 'portable'), after);
+      settleOpset(after);
+      for (const past of [0, 1, 6]) {
+        const feeds = syntheticFeeds(before, { sequence: 1, past });
+        const expected = await runOnce(executor, before, feeds);
+        expect(largestDifference(expected, await runOnce(executor, after, feeds))).toBeLessThan(5e-6);
+      }
+    },
+  );
+  test('vit-optimum: all are recognised', async () => expect((await inspect(familyPath('vit-optimum'))).recognised?.attentions).toBe(2));
   test.each(['deberta-v2-ts17', 'deberta-v2-optimum'])('%s: those with relative positions are left, with the reason', async (name) => {
     const { recognised, refused } = await inspect(familyPath(name), { why: true });
     expect(recognised?.attentions).toBe(0);

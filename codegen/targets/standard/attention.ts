@@ -1,6 +1,5 @@
 import { int, ints } from '../../../ir/attributes.ts';
 import { Builder } from '../../../ir/builder.ts';
-import { fail } from '../../../ir/diagnostics.ts';
 import type { Graph, Node, Value } from '../../../ir/graph.ts';
 import { Attention, Reshape, Transpose } from '../../../ir/ops/generated.ts';
 import { viewAs } from '../../../ir/ops/view.ts';
@@ -31,23 +30,21 @@ interface Plain {
   readonly v: Heads;
 }
 
-/** An Attention that has no mask of its own and does not give its scores. */
+/** An Attention in f32 that has no mask of its own and does not give its scores. */
 function plainAttention(graph: Graph, node: Node): Plain | null {
   const view = viewAs(Attention, node);
   const scores = view?.qk_matmul_output;
   const unread = !scores || (scores.uses.size === 0 && !graph.outputs.includes(scores));
-  if (!view || !unread || view.is_causal !== 0) return null;
+  if (!view || !unread || view.is_causal !== 0 || view.q.type?.dtype !== 'f32') return null;
   const [q, k, v] = [headsOf(view.q, view.q_num_heads), headsOf(view.k, view.kv_num_heads), headsOf(view.v, view.kv_num_heads)];
   return q && k && v && q.count % k.count === 0 ? { view, q, k, v } : null;
 }
 
-/** The heads of an operand, which are `given` where it is on tokens; null where there are none. QC4001 if their width is unknown. */
+/** The heads of an operand, which are `given` where it is on tokens; null where they or their width are unknown. */
 function headsOf(value: Value, given: number): Heads | null {
   const shape = value.type?.shape;
-  const count = shape?.length === 4 ? shape[1] : given;
-  if (typeof count !== 'number' || count === 0) return null;
-  const channels = shape?.at(-1);
-  if (typeof channels !== 'number') return fail('QC4001', `%${value.name} has an unknown number of channels`, value.producer?.loc);
+  const [count, channels] = [shape?.length === 4 ? shape[1] : given, shape?.at(-1)];
+  if (typeof count !== 'number' || count === 0 || typeof channels !== 'number') return null;
   return { value, count, width: shape?.length === 4 ? channels : channels / count };
 }
 
