@@ -82,15 +82,16 @@ function raise(graph: Graph, parts: Parts, name: string): void {
     ...(cap === 0 ? {} : { softcap: float(cap) }),
   };
   const type = tensorType(q.type!.dtype, [batch, seq, multiply(heads, shared.width)]);
-  const results = [{ ...context.output, type }, ...presents].map((like) => ({ name: graph.freshName(like.name), type: like.type }));
+  const given = presents.map((like) => ({ name: graph.freshName(`${like.name}.present`), type: like.type }));
+  const results = [{ name: graph.freshName(context.output.name), type }, ...given];
   const node = build.insert({ op: Attention.schema.op, inputs, attributes, name, results });
   presents.forEach((present, i) => handOver(graph, present, node.outputs[i + 1]!, node));
   graph.replace(context.output, toHeads(build, node.output, heads));
 }
 
 /**
- * The caches of keys and values, where both have one that nothing else in front of the attention needs. A mask may need their extents: then
- * the operator cannot make what its own operand is made of, and reads keys and values of all tokens.
+ * The caches of keys and values, where both have one that nothing else in front of the attention needs. A mask may be made of them: then the
+ * operator cannot make what its own operand is made of, and reads keys and values of all tokens.
  */
 function cachesOf({ query, key, value, masks }: Parts): { readonly key: Cached; readonly value: Cached } | null {
   const [k, v] = [key.turned ? cacheOf(key.value) : null, cacheOf(value)];

@@ -60,10 +60,11 @@ function leadsToScores(v: Value): boolean {
  * nothing as a whole, because the softmax of finite scores is finite. Null where it can.
  */
 export function guardRefusal(masks: readonly Mask[]): Refusal | null {
-  if (masks.length === 1 && hidesByBool(masks[0]!)) return null;
-  const infinite = masks.find((m) => ('addend' in m ? !isFinite(m.addend) : m.by === -Infinity));
-  if (!infinite) return null;
-  return refuse('a softmax that gives 0 for NaN has a mask that is neither bool nor known to be finite', valueOf(infinite));
+  const [mask, ...more] = masks;
+  if (!mask || (more.length === 0 && (hidesByBool(mask) || ('addend' in mask ? isFinite(mask.addend) : mask.by > -Infinity)))) return null;
+  // The sum of two finite masks may be -inf.
+  const why = more.length > 0 ? 'several masks' : 'a mask that is neither bool nor known to be finite';
+  return refuse(`a softmax that gives 0 for NaN has ${why}`, valueOf(mask));
 }
 
 /** What a mask is made of. */

@@ -49,7 +49,7 @@ const movedBy = (v: Value): Value | null => (viewAs(Transpose, v.producer)?.data
 export function uncapped(v: Value): Scaled & { readonly cap: number } {
   const outer = unscaled(v);
   const tanh = viewAs(Tanh, outer.value.producer);
-  if (!tanh) return { ...outer, cap: 0 };
+  if (!tanh || outer.factor <= 0) return { ...outer, cap: 0 };
   const inner = unscaled(tanh.input);
   return { value: inner.value, factor: inner.factor * outer.factor, cap: outer.factor };
 }
