@@ -215,6 +215,12 @@ const expand: Rule = (node, known) => {
   return [{ type: typed(dtypeOf(node, 0, known), s && target ? broadcast(s, target) : null) }];
 };
 
+const tile: Rule = (node, known) => {
+  const [s, times] = [shapeOf(node, 0, known), known.contents(node.input(1))];
+  const result = s && times?.length === s.length ? s.map((d, i) => multiply(d, times[i]!)) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result) }];
+};
+
 const split: Rule = (node, known) => {
   const s = shapeOf(node, 0, known);
   const sizes = known.contents(node.input(1)) ?? intsAttribute(node, 'split');
@@ -290,7 +296,9 @@ export const rules: Readonly<Record<string, Rule>> = {
   Identity: sameAsFirst,
   ...table('LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
   ...table('Elu Sign Ceil ScatterElements ScatterND RotaryEmbedding', likeFirst),
-  ...table('Tile Pad GatherElements GatherND Einsum com.microsoft.MatMulNBits', dtypeOfFirst),
+  ...table('Pad GatherND Einsum com.microsoft.MatMulNBits', dtypeOfFirst),
+  Tile: tile,
+  GatherElements: (node, known) => [{ type: typed(dtypeOf(node, 0, known), shapeOf(node, 1, known)) }],
   Neg: negated,
   ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
   ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),

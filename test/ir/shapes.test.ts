@@ -161,6 +161,11 @@ describe('inference', () => {
       'f32 f32',
     ],
     [
+      'repeats, and gathers as many elements as there are indices',
+      'graph @g(%x: f32[1,seq,8], %i: i64[b,seq,4], %n: i64[3]) { %b = Shape(%i) {end = 1} const %one: i64[2] = [1, 2] %r = Concat(%b, %one) {axis = 0} %y = Tile(%x, %r) %z = GatherElements(%y, %i) {axis = 2} %u = Tile(%x, %n) return %y, %z, %u }',
+      'f32[b,seq,16] f32[b,seq,4] f32',
+    ],
+    [
       'joins, and cuts what was joined',
       `graph @g(%p: f32[b,past], %x: f32[b,seq]) { const %0: i64[1] = [0] const %1: i64[1] = [1] const %big: i64[1] = [9223372036854775807]
         %y = Concat(%p, %x) {axis = 1} %s = Shape(%x) {start = 1} %q = Shape(%p) {start = 1} %n = Neg(%s)
