@@ -1,50 +1,37 @@
 import type { Dim } from '../types.ts';
-
-/** A product of a number and symbols, the symbols sorted: `4*batch*seq`. */
-interface Product {
-  readonly factor: number;
-  readonly symbols: readonly string[];
-}
-
-const parse = (d: number | string): Product => {
-  if (typeof d === 'number') return { factor: d, symbols: [] };
-  const parts = d.split('*');
-  const numbers = parts.filter((p) => /^\d+$/.test(p)).map(Number);
-  return { factor: numbers.reduce((a, b) => a * b, 1), symbols: parts.filter((p) => !/^\d+$/.test(p)) };
-};
-
-const format = ({ factor, symbols }: Product): number | string => {
-  if (symbols.length === 0 || factor === 0) return factor;
-  const sorted = [...symbols].sort();
-  return (factor === 1 ? sorted : [String(factor), ...sorted]).join('*');
-};
+import { format, parse, product, quotient, sum } from './polynomial.ts';
 
 export function multiply(a: Dim, b: Dim): Dim {
-  if (a === null || b === null) return null;
-  const [x, y] = [parse(a), parse(b)];
-  return format({ factor: x.factor * y.factor, symbols: [...x.symbols, ...y.symbols] });
+  return a === null || b === null ? null : format(product(parse(a), parse(b)));
 }
 
 /** a / b where it is known to be whole, else null. */
 export function divide(a: Dim, b: Dim): Dim {
   if (a === null || b === null) return null;
-  const [x, y] = [parse(a), parse(b)];
-  const left = [...x.symbols];
-  for (const s of y.symbols) {
-    const at = left.indexOf(s);
-    if (at < 0) return null;
-    left.splice(at, 1);
-  }
-  return y.factor !== 0 && x.factor % y.factor === 0 ? format({ factor: x.factor / y.factor, symbols: left }) : null;
+  const found = quotient(parse(a), parse(b));
+  return found && format(found);
 }
 
 export function plus(a: Dim, b: Dim): Dim {
-  if (typeof a === 'number' && typeof b === 'number') return a + b;
-  if (a === 0) return b;
-  return b === 0 ? a : null;
+  return a === null || b === null ? null : format(sum(parse(a), parse(b)));
 }
 
+export const minus = (a: Dim, b: Dim): Dim => plus(a, multiply(b, -1));
+
 export const productOf = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(multiply, 1);
+
+/** Whether a is at least b whatever the symbols stand for, none of which is negative. */
+export function atLeast(a: Dim, b: Dim): boolean {
+  const difference = minus(a, b);
+  return difference !== null && [...parse(difference).values()].every((factor) => factor >= 0);
+}
+
+/** The lesser of two extents: one of them where that is known, else a symbol of its own, `min(48,seq)`. */
+export function lesser(a: Dim, b: Dim): Dim {
+  if (atLeast(a, b)) return b;
+  if (atLeast(b, a)) return a;
+  return a === null || b === null ? null : `min(${[a, b].map(String).sort().join(',')})`;
+}
 
 /** Whether both shapes are known and the same. */
 export const sameShape = (a: readonly Dim[] | null | undefined, b: readonly Dim[] | null | undefined): boolean =>
@@ -61,8 +48,14 @@ function joined(x: Dim, y: Dim): Dim {
   if (x === 1) return y;
   if (y === 1 || x === y) return x;
   if (typeof x === 'number') return x;
-  return typeof y === 'number' ? y : null;
+  if (typeof y === 'number') return y;
+  // min(48, n) against n is n: where 48 is the lesser one, the two do not broadcast at all.
+  if (isLesserOf(x, y)) return y;
+  return isLesserOf(y, x) ? x : null;
 }
+
+const isLesserOf = (least: Dim, x: Dim): boolean =>
+  typeof least === 'string' && typeof x === 'string' && /^min\(\d+,/.test(least) && least.endsWith(`,${x})`);
 
 /** The target of a Reshape: 0 copies an extent, -1 takes what is left. */
 export function reshaped(from: readonly Dim[] | null, target: readonly Dim[], allowZero: boolean): readonly Dim[] {

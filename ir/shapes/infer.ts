@@ -8,9 +8,10 @@ const smallTensor = 64;
 
 /**
  * Fills in the types of a graph's values as far as they follow from its inputs and constants: element types, ranks, and
- * extents as numbers or products of symbols. What is known already is kept; nothing is ever guessed.
+ * extents as numbers or sums of products of symbols. What is known already is kept; nothing is ever guessed. Gives what it found of the
+ * elements of small integer tensors, as extents.
  */
-export function inferTypes(graph: Graph): void {
+export function inferTypes(graph: Graph): Known['contents'] {
   const contents = new Map<Value, readonly Dim[]>();
   const symbols = new Symbols(graph);
   for (const input of graph.inputs) graph.setType(input, named(input));
@@ -28,6 +29,7 @@ export function inferTypes(graph: Graph): void {
     });
     for (const body of node.bodies) inferTypes(body);
   }
+  return known.contents;
 }
 
 function inferNode(node: Node, known: Known): readonly Inferred[] {

@@ -1,6 +1,6 @@
 import type { Node, Value } from '../graph.ts';
 import { dtypes, tensorType, type Dim, type DType, type TensorType } from '../types.ts';
-import { broadcast, divide, multiply, plus, productOf, reshaped } from './dims.ts';
+import { atLeast, broadcast, divide, lesser, minus, multiply, plus, productOf, reshaped } from './dims.ts';
 
 /** What is known of values that come before a node. */
 export interface Known {
@@ -50,10 +50,15 @@ function arithmetic(node: Node, known: Known): readonly Dim[] | null {
   const [a, b] = [known.contents(node.input(0)), known.contents(node.input(1))];
   if (!a || !b) return null;
   const whole = /^[iu]/.test(dtypeOf(node, 0, known) ?? '');
-  const f = { Mul: multiply, Div: whole ? quotient : divide, Add: plus }[node.op];
+  const f = { Mul: multiply, Div: whole ? quotient : divide, Add: plus, Sub: minus }[node.op];
   const at = (v: readonly Dim[], i: number): Dim => v[v.length === 1 ? 0 : i] ?? null;
   return f ? Array.from({ length: Math.max(a.length, b.length) }, (_, i) => f(at(a, i), at(b, i))) : null;
 }
+
+const negated: Rule = (node, known) => {
+  const contents = known.contents(node.input(0))?.map((d) => multiply(d, -1)) ?? null;
+  return [{ type: known.type(node.input(0)), contents }];
+};
 
 /** Integers are divided without a rest. */
 const quotient = (a: Dim, b: Dim): Dim => (typeof a === 'number' && typeof b === 'number' && b !== 0 ? Math.trunc(a / b) : divide(a, b));
@@ -119,12 +124,21 @@ const slice: Rule = (node, known) => {
 };
 
 /** How many of `d` elements lie from `start` to before `end`; both count from the end where they are negative. */
-function between(d: Dim, start: Dim | undefined, end: Dim | undefined): Dim {
+function between(d: Dim, start: Dim = null, end: Dim = null): Dim {
+  const from = placed(start, d);
+  const to = placed(end, d);
+  if (typeof from === 'number' && typeof to === 'number') return Math.max(to - from, 0);
+  return from === 0 ? to : atLeast(to, from) ? minus(to, from) : null;
+}
+
+/** The place from 0 to d that an end of a slice stands for; null where it is unknown. */
+function placed(x: Dim, d: Dim): Dim {
   // An end that no extent reaches stands for the end.
-  if (start === 0 && (end === d || (typeof end === 'number' && end >= 2 ** 31 - 1))) return d;
-  if (typeof d !== 'number' || typeof start !== 'number' || typeof end !== 'number') return null;
-  const place = (x: number): number => Math.min(Math.max(x < 0 ? x + d : x, 0), d);
-  return Math.max(place(end) - place(start), 0);
+  if (typeof x === 'number' && x >= 2 ** 31 - 1) return d;
+  if (typeof x === 'number' && typeof d === 'number') return Math.min(Math.max(x < 0 ? x + d : x, 0), d);
+  if (atLeast(x, 0)) return lesser(x, d);
+  const counted = atLeast(0, x) ? plus(d, x) : null;
+  return atLeast(counted, 0) ? counted : null;
 }
 
 const reshape: Rule = (node, known) => {
@@ -201,6 +215,12 @@ const expand: Rule = (node, known) => {
   return [{ type: typed(dtypeOf(node, 0, known), s && target ? broadcast(s, target) : null) }];
 };
 
+const tile: Rule = (node, known) => {
+  const [s, times] = [shapeOf(node, 0, known), known.contents(node.input(1))];
+  const result = s && times?.length === s.length ? s.map((d, i) => multiply(d, times[i]!)) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), result) }];
+};
+
 const split: Rule = (node, known) => {
   const s = shapeOf(node, 0, known);
   const sizes = known.contents(node.input(1)) ?? intsAttribute(node, 'split');
@@ -217,10 +237,11 @@ const flatten: Rule = (node, known) => {
   return [{ type: typed(dtypeOf(node, 0, known), s && [productOf(s.slice(0, axis)), productOf(s.slice(axis))]) }];
 };
 
-/** From 0 in steps of 1, a Range has as many elements as its limit says. */
+/** In steps of 1, a Range has as many elements as lie from its start to its limit. */
 const range: Rule = (node, known) => {
   const [start, limit, step] = [0, 1, 2].map((i) => known.contents(node.input(i))?.[0] ?? null);
-  return [{ type: typed(dtypeOf(node, 0, known), [start === 0 && step === 1 ? (limit ?? null) : null]) }];
+  const count = step === 1 ? minus(limit ?? null, start ?? null) : null;
+  return [{ type: typed(dtypeOf(node, 0, known), [atLeast(count, 0) ? count : null]) }];
 };
 
 /** The element type of the first operand; what is known of the extents is nothing. */
@@ -237,12 +258,20 @@ const matMulInteger: Rule = (node, known) => [{ type: tensorType('i32', matMul(n
 
 const topK: Rule = (node, known) => [{ type: typed(dtypeOf(node, 0, known), null) }, { type: tensorType('i64', null) }];
 
-/** Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels; caches and scores follow. */
+/**
+ * Attention on [batch, seq, heads * head_dim]: the result has the query's extents and the value's channels; a cache has the tokens of the one
+ * before and the new ones.
+ */
 const attention: Rule = (node, known) => {
   const [q, v] = [shapeOf(node, 0, known), shapeOf(node, 2, known)];
   const groups = divide(intAttribute(node, 'q_num_heads', 1), intAttribute(node, 'kv_num_heads', 1));
   const result = q && v && q.length === 3 && v.length === 3 ? [q[0]!, q[1]!, multiply(v[2]!, groups)] : null;
-  const more = [1, 2, 0].map((i) => ({ type: typed(dtypeOf(node, i, known), null) }));
+  const present = (fresh: number, past: number): TensorType | null => {
+    const [added, before] = [shapeOf(node, fresh, known), shapeOf(node, past, known)];
+    const tokens = added?.length === 3 && before?.length === 4 ? plus(before[2]!, added[1]!) : null;
+    return typed(dtypeOf(node, fresh, known), tokens === null ? null : before!.with(2, tokens));
+  };
+  const more = [present(1, 4), present(2, 5), typed(dtypeOf(node, 0, known), null)].map((type) => ({ type }));
   return [{ type: typed(dtypeOf(node, 0, known), result) }, ...more];
 };
 
@@ -267,8 +296,11 @@ export const rules: Readonly<Record<string, Rule>> = {
   Identity: sameAsFirst,
   ...table('LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
   ...table('Elu Sign Ceil ScatterElements ScatterND RotaryEmbedding', likeFirst),
-  ...table('Tile Pad GatherElements GatherND Einsum com.microsoft.MatMulNBits', dtypeOfFirst),
-  ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Neg Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
+  ...table('Pad GatherND Einsum com.microsoft.MatMulNBits', dtypeOfFirst),
+  Tile: tile,
+  GatherElements: (node, known) => [{ type: typed(dtypeOf(node, 0, known), shapeOf(node, 1, known)) }],
+  Neg: negated,
+  ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
   ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),
   ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise()),
   ...table('Equal Less Greater LessOrEqual GreaterOrEqual', elementwise('bool')),

@@ -1,9 +1,11 @@
+import { Builder } from '../../ir/builder.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import { scalarOf } from '../../ir/constants.ts';
 import { Add, Cast, Concat, Div, Dropout, Identity, Mul, Sub } from '../../ir/ops/generated.ts';
+import { viewAs } from '../../ir/ops/view.ts';
 import { any, op, refuse } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
-import { dtypes } from '../../ir/types.ts';
+import { dtypes, type Dim } from '../../ir/types.ts';
 
 /** Readers of `from` read `x`, which keeps its name, unless the caller of the graph knows it by the other one. */
 const forward = (graph: Graph, from: Value, x: Value): void => graph.replaceUses(from, x);
@@ -54,5 +56,21 @@ const concat: RewriteRule = {
   },
 };
 
+/** Concat(x, y) = Concat(x) where y has no elements: the channels behind those that are rotated, where all are. */
+const emptyParts: RewriteRule = {
+  name: 'drop-empty-part',
+  apply(node, graph) {
+    const concat = viewAs(Concat, node);
+    if (!concat) return 'no-match';
+    const extentOf = (v: Value): Dim | undefined => v.type?.shape?.at(concat.axis);
+    const parts = concat.inputs.filter((v) => extentOf(v) !== 0);
+    if (parts.length === 0 || parts.length === concat.inputs.length) return 'no-match';
+    const attributes = Object.fromEntries(node.attributes);
+    const made = Builder.before(node).make(Concat, { inputs: parts }, { attributes, like: concat.concat_result, name: node.name });
+    graph.replace(concat.concat_result, made.concat_result);
+    return 'applied';
+  },
+};
+
 /** Nodes that compute nothing. */
-export const identities: readonly RewriteRule[] = [identity, cast, dropout, concat, ...neutral];
+export const identities: readonly RewriteRule[] = [identity, cast, dropout, concat, emptyParts, ...neutral];

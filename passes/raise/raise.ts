@@ -4,24 +4,48 @@ import { eraseDead, rewriteToFixpoint, type RewriteRule } from '../../ir/rewrite
 import { inferTypes } from '../../ir/shapes/infer.ts';
 import { refusedAt } from '../infra/ledger.ts';
 import { definePass } from '../infra/pass.ts';
-import { attention } from './attention.ts';
+import { attention } from './attention/attention.ts';
+import { attentionOfTokens } from './attention/of-tokens.ts';
+import { cacheExtents } from './attention/cache.ts';
+import { beforeTranspose } from './before-transpose.ts';
 import { einsum } from './einsum.ts';
+import { foldedAxes } from './folded-axes.ts';
 import { gelus } from './gelu.ts';
 import { identities } from './identities.ts';
 import { islands } from './islands.ts';
 import { layerNorms } from './layer-norm.ts';
+import { layouts } from './layout.ts';
 import { linears } from './linear.ts';
 import { normInParts } from './norm-in-parts.ts';
+import { foldExtents, foldNumbers } from './numbers.ts';
 import { rmsNorms } from './rms-norm.ts';
 import { rotaryEmbeddings } from './rotary-embedding.ts';
 
 const norms: readonly RewriteRule[] = [...layerNorms, ...rmsNorms, normInParts];
 const normRules = new Set(norms.map((r) => r.name));
 
-/** In two rounds, since attention is recognised by the shapes and operators that the first round leaves. */
+const parts: readonly RewriteRule[] = [
+  ...identities,
+  foldNumbers,
+  ...layouts,
+  ...foldedAxes,
+  ...norms,
+  ...gelus,
+  ...rotaryEmbeddings,
+  einsum,
+  ...linears,
+  ...islands,
+];
+
+/**
+ * In rounds. Cuts are moved when rotary embeddings are found, whose halves are cuts, too. Attention is recognised by the shapes and operators
+ * that the rounds before leave, and turns what it reads and gives in a way that the last round finds to undo what the exporter did.
+ */
 const rounds: readonly (readonly RewriteRule[])[] = [
-  [...identities, ...norms, ...gelus, ...rotaryEmbeddings, einsum, ...linears, ...islands],
-  [attention],
+  parts,
+  [...beforeTranspose, ...parts],
+  [cacheExtents, attention, attentionOfTokens],
+  parts,
 ];
 
 /** Turns exporters' spellings into the few operators that the methods know; what is not recognised stays as it was. */
@@ -34,7 +58,7 @@ export const raise = definePass({
     const refused = new Map<Node, readonly [rule: string, why: Refusal]>();
     const onRefusal = (rule: string, node: Node, why: Refusal): void => void refused.set(node, [rule, why]);
     for (const rules of rounds) {
-      inferTypes(graph);
+      foldExtents(graph, inferTypes(graph));
       for (const [name, times] of rewriteToFixpoint(graph, rules, { onRefusal })) ctx.count(name, times);
     }
     eraseDead(graph);

@@ -1,12 +1,12 @@
 import { int } from '../../ir/attributes.ts';
-import type { Builder } from '../../ir/builder.ts';
+import { Builder } from '../../ir/builder.ts';
 import { integersOf } from '../../ir/constants.ts';
 import type { Value } from '../../ir/graph.ts';
-import { Add, Concat, Mul, Neg, Reshape, RotaryEmbedding, Slice, Split, Transpose } from '../../ir/ops/generated.ts';
+import { Add, Concat, Mul, Neg, RotaryEmbedding, Slice, Split, Transpose } from '../../ir/ops/generated.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { any, either, op, refuse, type Pattern } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
-import { splitOf } from './heads.ts';
+import { headsOf, toHeads, toTokens } from './attention/heads.ts';
 import { fitted, sinkRepetition, tableOf } from './rotary-tables.ts';
 
 /** A part of `x` along an axis. */
@@ -29,7 +29,7 @@ const byHalves = rule(
     if (!low || others.length > 0) return 'no-match';
     const shape = x.type?.shape;
     const width = shape?.at(-1);
-    if (shape?.length !== 4 || typeof width !== 'number') return refuse('what is rotated is not known to have heads', x);
+    if (!shape || !headsOf(x) || typeof width !== 'number') return refuse('what is rotated is not known to have heads', x);
     const halves = isPart(low, x, 'first', width / 2) && isPart(high, x, 'last', width / 2);
     if (!halves || !isLast(turned.axis, 4))
       return refuse('what is turned is not known to be the two halves of a head', turned.concat_result);
@@ -79,32 +79,30 @@ function spanOf(x: Value, result: Value, dim: number): Span {
   return whole ? { x: source, result: concat.concat_result, dim } : { x, result, dim };
 }
 
-/** In front of the split into heads, if there is one: then the value that feeds an attention is split into heads as those without positions. */
 function rotate(build: Builder, { x, result, dim }: Span, tables: readonly Value[], name: string): void {
-  const transpose = viewAs(Transpose, x.producer);
-  const reshape = transpose?.perm?.join() === '0,2,1,3' ? viewAs(Reshape, transpose.data.producer) : null;
-  const [from, to] = [reshape?.data.type?.shape, reshape?.reshaped.type?.shape];
-  const split = reshape && from && to ? splitOf(from, to) : null;
-  const [, heads, , width] = split ? [null, split.heads, null, split.width] : x.type!.shape!;
-  const source = split ? reshape!.data : x;
-  const [cos, sin] = fitted(build, tables, source, split ? [0, 1] : [0, 2]);
-  const attributes = {
-    ...(typeof heads === 'number' ? { num_heads: int(heads) } : {}),
-    ...(dim === width ? {} : { rotary_embedding_dim: int(dim) }),
-  };
-  const operands = { x: source, cos_cache: cos!, sin_cache: sin! };
-  const y = build.make(RotaryEmbedding, operands, { attributes, like: result, type: source.type, name }).y;
-  build.graph.replace(result, split ? inHeads(build, y, reshape!, transpose!) : y);
+  const { heads, width } = headsOf(x)!;
+  const [cos, sin] = fitted(build, tables, x, [0, 2]);
+  const attributes = { num_heads: int(heads), ...(dim === width ? {} : { rotary_embedding_dim: int(dim) }) };
+  const y = build.make(RotaryEmbedding, { x, cos_cache: cos!, sin_cache: sin! }, { attributes, like: result, type: x.type, name }).y;
+  build.graph.replace(result, y);
 }
 
-/** Split into heads as something else is. */
-function inHeads(build: Builder, y: Value, reshape: Reshape, transpose: Transpose): Value {
-  const attributes = Object.fromEntries(reshape.node.attributes);
-  const type = reshape.reshaped.type;
-  const data = build.make(Reshape, { data: y, shape: reshape.shape }, { attributes, like: y, type }).reshaped;
-  const turned = { attributes: Object.fromEntries(transpose.node.attributes), like: y, type: transpose.transposed.type };
-  return build.make(Transpose, { data }, turned).transposed;
-}
+/** RotaryEmbedding on heads that were turned to the front = the same on [batch, seq, heads * width], as it feeds an attention without positions. */
+const ofTokens: RewriteRule = {
+  name: 'rotate-tokens',
+  apply(node, graph) {
+    const rotary = viewAs(RotaryEmbedding, node);
+    const heads = headsOf(rotary?.x);
+    if (!rotary || !heads || viewAs(Transpose, rotary.x.producer)?.perm?.join() !== '0,2,1,3') return 'no-match';
+    const build = Builder.before(node);
+    const x = toTokens(build, rotary.x);
+    const inputs = node.operands.map(({ value }, i) => (i === 0 ? x : value));
+    const attributes = Object.fromEntries(node.attributes);
+    const y = build.node(node.op, inputs, { attributes, like: rotary.y, type: x.type, name: node.name }).output;
+    graph.replace(rotary.y, toHeads(build, y, heads.heads));
+    return 'applied';
+  },
+};
 
 /** Spellings of RotaryEmbedding. */
-export const rotaryEmbeddings: readonly RewriteRule[] = [sinkRepetition, byHalves];
+export const rotaryEmbeddings: readonly RewriteRule[] = [sinkRepetition, byHalves, ofTokens];

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { cloneGraph, inferTypes, parseGraph, type Graph, type Value } from '../../ir/index.ts';
-import { broadcast, divide, multiply, plus, productOf, reshaped, sameShape } from '../../ir/shapes/dims.ts';
+import { atLeast, broadcast, divide, lesser, minus, multiply, plus, productOf, reshaped, sameShape } from '../../ir/shapes/dims.ts';
 import { formatType, type Dim } from '../../ir/types.ts';
 import { runOnce, type Feeds } from '../../passes/index.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
@@ -14,15 +14,20 @@ afterAll(() => executor.close());
 
 describe('extents', () => {
   const symbols = { a: 2, b: 3, c: 5 };
+  const term = (text: string): number => text.split('*').reduce((n, p) => n * (symbols[p as 'a'] ?? Number(p)), 1);
   const value = (d: Dim): number =>
     String(d)
-      .split('*')
-      .reduce((n, p) => n * (symbols[p as 'a'] ?? Number(p)), 1);
-  const dim: fc.Arbitrary<number | string> = fc.oneof(
+      .split(' + ')
+      .reduce((n, t) => n + term(t), 0);
+  const product: fc.Arbitrary<number | string> = fc.oneof(
     fc.integer({ min: 1, max: 12 }),
     fc
       .tuple(fc.integer({ min: 1, max: 4 }), fc.subarray(['a', 'b', 'c', 'a']))
       .map(([n, s]) => (s.length === 0 ? n : [...(n === 1 ? [] : [String(n)]), ...s].sort().join('*'))),
+  );
+  const dim = fc.oneof(
+    product,
+    fc.tuple(product, product).map(([x, y]) => plus(x, y)!),
   );
   test('multiply like the numbers they stand for, in any order', () =>
     fc.assert(
@@ -41,6 +46,26 @@ describe('extents', () => {
         if (q !== null) expect(value(q) * value(y)).toBe(value(x));
       }),
     ));
+  test('add and subtract like the numbers they stand for, and stay the same where they are at least another', () =>
+    fc.assert(
+      fc.property(dim, dim, (x, y) => {
+        expect(value(plus(x, y))).toBe(value(x) + value(y));
+        expect(value(minus(x, y))).toBe(value(x) - value(y));
+        expect(minus(plus(x, y), y)).toBe(plus(x, 0));
+        if (atLeast(x, y)) expect(value(x)).toBeGreaterThanOrEqual(value(y));
+      }),
+    ));
+  test('have a lesser one, which broadcasts to the other', () => {
+    expect([lesser('n', 'n + p'), lesser(4, 7), lesser('n', 48), lesser(48, 'n'), lesser(null, 3)]).toEqual([
+      'n',
+      4,
+      'min(48,n)',
+      'min(48,n)',
+      null,
+    ]);
+    expect(broadcast(['n', 'min(48,n)'], ['min(48,n)', 'm'])).toEqual(['n', null]);
+    expect(multiply('min(48,n)', 2)).toBe('2*min(48,n)');
+  });
   test('of which nothing is known give nothing', () => {
     expect([
       multiply(null, 2),
@@ -48,7 +73,7 @@ describe('extents', () => {
       divide('a', 'b'),
       divide(7, 2),
       divide(1, 0),
-      plus('a', 'b'),
+      plus('a', null),
       productOf(['a', null]),
     ]).toEqual(new Array(7).fill(null));
     expect([plus(0, 'a'), plus('a', 0), plus(2, 3), multiply('a', 0)]).toEqual(['a', 'a', 5, 0]);
@@ -114,7 +139,7 @@ describe('inference', () => {
       %sh = Shape(%x) %b = Gather(%sh, %i0) %s = Gather(%sh, %i1) %n = Mul(%b, %s) %t = Concat(%n, %c) {axis = 0} %y = Reshape(%x, %t) return %y }`,
       'f32[b*s,64]',
     ],
-    ['does not take -n for n', `graph @g(%x: f32[6]) { const %i: i64[1] = [-2] %n = Neg(%i) %y = ConstantOfShape(%n) return %y }`, 'f32'],
+    ['takes -n for -n', `graph @g(%x: f32[6]) { const %i: i64[1] = [-2] %n = Neg(%i) %y = ConstantOfShape(%n) return %y }`, 'f32[2]'],
     [
       'does not take the root of n for n',
       `graph @g(%x: f32[64]) { %s = Shape(%x) %f = Cast(%s) {to = 1} %r = Sqrt(%f) %n = Cast(%r) {to = 7} %y = ConstantOfShape(%n) return %y }`,
@@ -134,6 +159,18 @@ describe('inference', () => {
       'does not guess axes that it does not know',
       'graph @g(%x: f32[b,8], %a: i64[1]) { %y = ReduceSum(%x, %a) const %i: i64[1] = [0] const %e: i64[1] = [2] %z = Slice(%x, %i, %e, %a) return %y, %z }',
       'f32 f32',
+    ],
+    [
+      'repeats, and gathers as many elements as there are indices',
+      'graph @g(%x: f32[1,seq,8], %i: i64[b,seq,4], %n: i64[3]) { %b = Shape(%i) {end = 1} const %one: i64[2] = [1, 2] %r = Concat(%b, %one) {axis = 0} %y = Tile(%x, %r) %z = GatherElements(%y, %i) {axis = 2} %u = Tile(%x, %n) return %y, %z, %u }',
+      'f32[b,seq,16] f32[b,seq,4] f32',
+    ],
+    [
+      'joins, and cuts what was joined',
+      `graph @g(%p: f32[b,past], %x: f32[b,seq]) { const %0: i64[1] = [0] const %1: i64[1] = [1] const %big: i64[1] = [9223372036854775807]
+        %y = Concat(%p, %x) {axis = 1} %s = Shape(%x) {start = 1} %q = Shape(%p) {start = 1} %n = Neg(%s)
+        %z = Slice(%y, %0, %s, %1) %w = Slice(%y, %q, %big, %1) %v = Slice(%y, %n, %big, %1) return %y, %z, %w, %v }`,
+      'f32[b,"past + seq"] f32[b,seq] f32[b,seq] f32[b,seq]',
     ],
     [
       'turns',

@@ -29,8 +29,9 @@ const spelling = {
   merge: '%t = Transpose(%c) {perm = [0, 2, 1, 3]} %y = Reshape(%t, %join)',
 } as const;
 const spelled = (changed: Partial<Record<keyof typeof spelling, string>>): Graph =>
-  parseGraph(`graph @g(%x: f32[2,3,8], %m: bool[2,2,3,3]) {
-    const %split: i64[4] = [0, 0, 2, 4] const %join: i64[3] = [0, 0, 8] const %low: f32[] = [-100.0] const %half: f32[] = [0.5]
+  parseGraph(`graph @g(%x: f32[2,3,8], %m: bool[2,2,3,3], %one: f32[2,3,4], %first: f32[1,3,8], %more: f32[5,1,1,3,3], %bias: f32[2,1,3,3]) {
+    const %split: i64[4] = [0, 0, 2, 4] const %join: i64[3] = [0, 0, 8] const %low: f32[] = [-100.0] const %nought: f32[] = [0.0]
+    const %single: i64[4] = [0, 0, 1, 4]
     ${Object.values({ ...spelling, ...changed }).join('\n')} return %y }`);
 
 describe('an attention that is not recognised says why', () => {
@@ -41,28 +42,40 @@ describe('an attention that is not recognised says why', () => {
   });
   test.each([
     [
-      'query is not split by Reshape and Transpose, but comes from a Relu, at %q',
-      { q: '%qh = Reshape(%x, %split) %qt = Transpose(%qh) {perm = [0, 2, 1, 3]} %q = Relu(%qt)' },
+      'heads and their width are unknown in [2, 3, 8], at %x',
+      {
+        q: '',
+        k: '%k = Transpose(%x) {perm = [0, 2, 1]}',
+        v: '',
+        scores: '%s = MatMul(%x, %k)',
+        context: '%c = MatMul(%p, %x)',
+        merge: '%y = Neg(%c)',
+      },
     ],
     [
-      'key is transposed by [0, 2, 1, 3], at %k',
-      {
-        k: '%kh = Reshape(%x, %split) %k = Transpose(%kh) {perm = [0, 2, 1, 3]}',
-      },
+      'query, key and value have 2, 2 and 1 heads of 4 and 4 channels, at %k',
+      { v: '%vh = Reshape(%one, %single) %v = Transpose(%vh) {perm = [0, 2, 1, 3]}' },
+    ],
+    [
+      'query, key and value are of 2, 1 and 2 sequences, at %k',
+      { k: '%kh = Reshape(%first, %split) %k = Transpose(%kh) {perm = [0, 2, 3, 1]}' },
     ],
     [
       'the scores come from a Where instead of a product of query and key, at %s',
       { scores: '%a = MatMul(%q, %k) %s = Where(%m, %a, %low)' },
     ],
+    ['the scores are [2, 2, 3, 3], and [5, 2, 2, 3, 3] with the mask, at %p', { scores: '%a = MatMul(%q, %k) %s = Add(%a, %more)' }],
+    [
+      'a softmax that gives 0 for NaN has a mask that is neither bool nor known to be finite, at %z',
+      {
+        scores: '%a = MatMul(%q, %k) %z = Exp(%bias) %s = Add(%a, %z)',
+        softmax: '%p = Softmax(%s) {axis = -1} %n = IsNaN(%p) %w = Where(%n, %nought, %p)',
+        context: '%c = MatMul(%w, %v)',
+      },
+    ],
     [
       'the softmax feeds a Where instead of one product with the values, at %p',
       { softmax: '%p = Softmax(%s) {axis = -1} %z = Where(%m, %p, %low)', context: '%c = MatMul(%z, %v)' },
-    ],
-    ['the values are scaled, at %v', { v: '%vh = Reshape(%x, %split) %vt = Transpose(%vh) {perm = [0, 2, 1, 3]} %v = Mul(%vt, %half)' }],
-    ['the heads are not merged by Transpose and Reshape, but read by a Neg, at %c', { merge: '%y = Neg(%c)' }],
-    [
-      'the heads are not merged by Reshape, but read by a Flatten, at %t',
-      { merge: '%t = Transpose(%c) {perm = [0, 2, 1, 3]} %y = Flatten(%t)' },
     ],
   ] as const)('%s', async (why, changed) => {
     const ledger = await ledgerOf(spelled(changed), 'raise,mark-sites');
@@ -309,22 +322,22 @@ describe('inspect with why', () => {
   test.each<[FixtureName, readonly string[]]>([
     ['opt-tiny-op13', []],
     ['bert-tiny-op17', []],
-    ['bert-tiny-sdpa-op17', ['Softmax raise-attention: the softmax feeds an IsNaN and a Where instead of one product with the values']],
-    ['gpt2-tiny-op17', ['Softmax raise-attention: the heads are not merged by Reshape, but read by a Shape and a Reshape']],
+    ['bert-tiny-sdpa-op17', []],
+    ['gpt2-tiny-op17', []],
   ])('%s', async (name, expected) => expect(await reasons(fixturePath(name))).toEqual(expected));
   test('is silent unless it is asked', async () => expect(await inspect(fixturePath('gpt2-tiny-op17'))).not.toHaveProperty('refused'));
 });
 
 describeFamilies('graphs of other families', () => {
-  test('nine of ten attentions that are not recognised have a reason with a value', async () => {
+  test('attentions that are not recognised have a reason with a value, but for those in the body of an If', async () => {
     let [softmaxes, explained] = [0, 0];
     for (const file of readdirSync(familyFolder).filter((f) => f.endsWith('.onnx'))) {
       const { recognised, refused, operators } = await inspect(join(familyFolder, file), { why: true });
-      if (!recognised) continue;
+      if (!recognised || operators['If'] !== undefined) continue;
       softmaxes += (operators['Softmax'] ?? 0) + (operators['Attention'] ?? 0) - recognised.attentions;
       explained += refused!.filter((r) => r.rule === 'raise-attention' && r.value !== null).length;
     }
     expect(softmaxes).toBeGreaterThan(0);
-    expect(explained / softmaxes).toBeGreaterThan(0.9);
+    expect(explained).toBe(softmaxes);
   });
 });
