@@ -68,25 +68,44 @@ const cube = op(Pow, 'power', { x: any('x'), y: constant('three') });
 const cubic = either(Mul, 'cubic', { a: cube, b: constant('k') }, { a: constant('k'), b: cube });
 const argument = either(Add, 'argument', { a: any('x'), b: cubic }, { a: cubic, b: any('x') });
 const inside = either(Mul, 'inside', { a: argument, b: constant('c') }, { a: constant('c'), b: argument });
-const tanh = op(Tanh, 'tanh', { input: inside });
-const tanhSum = either(Add, 'sum', { a: tanh, b: constant('one') }, { a: constant('one'), b: tanh });
 const halfX = either(Mul, 'halved', { a: any('x'), b: constant('half') }, { a: constant('half'), b: any('x') });
 
+/** x / 2 * (1 + tanh(inside)). */
+const ofTanh = <B>(inside: Pattern<B>) => {
+  const tanh = op(Tanh, 'tanh', { input: inside });
+  const sum = either(Add, 'sum', { a: tanh, b: constant('one') }, { a: constant('one'), b: tanh });
+  return either(Mul, 'gelu', { a: halfX, b: sum }, { a: sum, b: halfX });
+};
+
 /** x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) = Gelu{approximate = tanh}(x). */
-const tanhRule = rule(
-  'raise-gelu-tanh',
-  either(Mul, 'gelu', { a: halfX, b: tanhSum }, { a: tanhSum, b: halfX }),
-  ({ gelu, x, half, one, three, k, c }, build) => {
-    const numbers = [
-      [half, 0.5],
-      [one, 1],
-      [three, 3],
-      [k, 0.044715],
-      [c, Math.sqrt(2 / Math.PI)],
-    ] as const;
-    return unlike(numbers) ?? become(build, gelu, x, 'tanh');
-  },
-);
+const tanhRule = rule('raise-gelu-tanh', ofTanh(inside), ({ gelu, x, half, one, three, k, c }, build) => {
+  const numbers = [
+    [half, 0.5],
+    [one, 1],
+    [three, 3],
+    [k, 0.044715],
+    [c, Math.sqrt(2 / Math.PI)],
+  ] as const;
+  return unlike(numbers) ?? become(build, gelu, x, 'tanh');
+});
+
+const timesK = either(Mul, 'times', { a: any('x'), b: constant('k') }, { a: constant('k'), b: any('x') });
+const squared = either(Mul, 'squared', { a: timesK, b: any('x') }, { a: any('x'), b: timesK });
+const plusSquare = either(Add, 'plus', { a: squared, b: constant('first') }, { a: constant('first'), b: squared });
+const timesC = either(Mul, 'scaled', { a: any('x'), b: constant('c') }, { a: constant('c'), b: any('x') });
+const factored = either(Mul, 'inside', { a: timesC, b: plusSquare }, { a: plusSquare, b: timesC });
+
+/** x / 2 * (1 + tanh(sqrt(2 / pi) x (1 + 0.044715 x x))), as BLOOM has it. */
+const factoredRule = rule('raise-gelu-tanh-factored', ofTanh(factored), ({ gelu, x, half, one, first, k, c }, build) => {
+  const numbers = [
+    [half, 0.5],
+    [one, 1],
+    [first, 1],
+    [k, 0.044715],
+    [c, Math.sqrt(2 / Math.PI)],
+  ] as const;
+  return unlike(numbers) ?? become(build, gelu, x, 'tanh');
+});
 
 function become(build: Builder, gelu: Mul, x: Value, approximate: 'none' | 'tanh'): void | Refusal {
   const made = build.make(Gelu, { x }, { attributes: { approximate: string(approximate) }, like: gelu.c, name: gelu.node.name });
@@ -94,4 +113,4 @@ function become(build: Builder, gelu: Mul, x: Value, approximate: 'none' | 'tanh
 }
 
 /** Spellings of GELU. */
-export const gelus: readonly RewriteRule[] = [...erfRules, tanhRule];
+export const gelus: readonly RewriteRule[] = [...erfRules, tanhRule, factoredRule];

@@ -18,6 +18,7 @@ import { layouts } from './layout.ts';
 import { linears } from './linear.ts';
 import { normInParts } from './norm-in-parts.ts';
 import { foldExtents, foldNumbers } from './numbers.ts';
+import { packedProjection } from './packed.ts';
 import { rmsNorms } from './rms-norm.ts';
 import { rotaryEmbeddings } from './rotary-embedding.ts';
 
@@ -34,6 +35,7 @@ const parts: readonly RewriteRule[] = [
   ...rotaryEmbeddings,
   einsum,
   ...linears,
+  packedProjection,
   ...islands,
 ];
 
