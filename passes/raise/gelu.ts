@@ -17,29 +17,28 @@ function unlike(numbers: readonly (readonly [found: Value, wanted: number])[]): 
   return wrong ? refuse(`a constant of GELU is not ${wrong[1]}`, wrong[0]) : null;
 }
 
-interface Inner {
-  readonly inner: Div | Mul;
-  readonly x: Value;
-  readonly root: Value;
+/** What the function inside of a GELU may bind. */
+interface Inside {
+  readonly x?: Value;
+  /** x / root or x root. */
+  readonly inner?: Div | Mul;
+  readonly root?: Value;
+  readonly k?: Value;
+  readonly c?: Value;
+  readonly three?: Value;
+  readonly first?: Value;
 }
 
-/** Erf of x / sqrt(2), plus 1. */
-const overRoot: Pattern<Inner> = op(Div, 'inner', { a: any('x'), b: constant('root') });
-const timesRoot: Pattern<Inner> = either(Mul, 'inner', { a: any('x'), b: constant('root') }, { a: constant('root'), b: any('x') });
-const plusOne = (inner: Pattern<Inner>) => {
-  const erf = op(Erf, 'erf', { input: inner });
-  return either(Add, 'sum', { a: erf, b: constant('one') }, { a: constant('one'), b: erf });
-};
-
-interface ErfGelu extends Inner {
+interface Spelling extends Inside {
   readonly gelu: Mul;
+  readonly x: Value;
   readonly half: Value;
   readonly one: Value;
 }
 
-/** The three ways to multiply x, 1/2 and (1 + erf). */
-const spellings: readonly Pattern<ErfGelu>[] = [overRoot, timesRoot].flatMap((inner): Pattern<ErfGelu>[] => {
-  const sum = plusOne(inner);
+/** The three ways to multiply x, 1/2 and (1 + f), where `f` is a function of x. */
+function spellings(f: Pattern<Inside>): readonly Pattern<Spelling>[] {
+  const sum = either(Add, 'sum', { a: f, b: constant('one') }, { a: constant('one'), b: f });
   const product = either(Mul, 'product', { a: any('x'), b: sum }, { a: sum, b: any('x') });
   const half = either(Mul, 'halved', { a: any('x'), b: constant('half') }, { a: constant('half'), b: any('x') });
   const halfSum = either(Mul, 'halved', { a: sum, b: constant('half') }, { a: constant('half'), b: sum });
@@ -48,64 +47,50 @@ const spellings: readonly Pattern<ErfGelu>[] = [overRoot, timesRoot].flatMap((in
     either(Mul, 'gelu', { a: half, b: sum }, { a: sum, b: half }),
     either(Mul, 'gelu', { a: any('x'), b: halfSum }, { a: halfSum, b: any('x') }),
   ];
-});
+}
+
+const times = (a: Pattern<Inside>, b: Pattern<Inside>, name: string): Pattern<Inside> => either(Mul, name, { a, b }, { a: b, b: a });
+
+const overRoot: Pattern<Inside> = op(Div, 'inner', { a: any('x'), b: constant('root') });
+const timesRoot: Pattern<Inside> = either(Mul, 'inner', { a: any('x'), b: constant('root') }, { a: constant('root'), b: any('x') });
 
 /** x / 2 * (1 + erf(x / sqrt 2)) = Gelu(x). */
-const erfRules = spellings.map((pattern) =>
-  rule('raise-gelu-erf', pattern, ({ gelu, inner, x, half, one, root }, build) => {
-    const factor = inner.node.op === 'Div' ? Math.SQRT2 : Math.SQRT1_2;
-    return (
-      unlike([
-        [half, 0.5],
-        [one, 1],
-        [root, factor],
-      ]) ?? become(build, gelu, x, 'none')
-    );
-  }),
-);
+const erfRules = [overRoot, timesRoot]
+  .flatMap((input) => spellings(op(Erf, 'erf', { input })))
+  .map((pattern) =>
+    rule('raise-gelu-erf', pattern, ({ gelu, inner, x, half, one, root }, build) => {
+      const factor = inner?.node.op === 'Div' ? Math.SQRT2 : Math.SQRT1_2;
+      return unlike([...halves(half, one), [root!, factor]]) ?? become(build, gelu, x, 'none');
+    }),
+  );
 
-const cube = op(Pow, 'power', { x: any('x'), y: constant('three') });
-const cubic = either(Mul, 'cubic', { a: cube, b: constant('k') }, { a: constant('k'), b: cube });
-const argument = either(Add, 'argument', { a: any('x'), b: cubic }, { a: cubic, b: any('x') });
-const inside = either(Mul, 'inside', { a: argument, b: constant('c') }, { a: constant('c'), b: argument });
-const halfX = either(Mul, 'halved', { a: any('x'), b: constant('half') }, { a: constant('half'), b: any('x') });
+const halves = (half: Value, one: Value): readonly (readonly [Value, number])[] => [
+  [half, 0.5],
+  [one, 1],
+];
 
-/** x / 2 * (1 + tanh(inside)). */
-const ofTanh = <B>(inside: Pattern<B>) => {
-  const tanh = op(Tanh, 'tanh', { input: inside });
-  const sum = either(Add, 'sum', { a: tanh, b: constant('one') }, { a: constant('one'), b: tanh });
-  return either(Mul, 'gelu', { a: halfX, b: sum }, { a: sum, b: halfX });
-};
+const square = op(Mul, 'square', { a: any('x'), b: any('x') });
+const cubes: readonly Pattern<Inside>[] = [op(Pow, 'cube', { x: any('x'), y: constant('three') }), times(any('x'), square, 'cube')];
+const cubics = cubes.map((cube) => times(cube, constant('k'), 'cubic'));
+const sums = cubics.map((cubic) => either(Add, 'argument', { a: any('x'), b: cubic }, { a: cubic, b: any('x') }));
+const kxx = times(times(any('x'), constant('k'), 'kx'), any('x'), 'kxx');
+const onePlus = either(Add, 'plus', { a: kxx, b: constant('first') }, { a: constant('first'), b: kxx });
 
-/** x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) = Gelu{approximate = tanh}(x). */
-const tanhRule = rule('raise-gelu-tanh', ofTanh(inside), ({ gelu, x, half, one, three, k, c }, build) => {
-  const numbers = [
-    [half, 0.5],
-    [one, 1],
-    [three, 3],
-    [k, 0.044715],
-    [c, Math.sqrt(2 / Math.PI)],
-  ] as const;
-  return unlike(numbers) ?? become(build, gelu, x, 'tanh');
-});
+/** sqrt(2 / pi) (x + 0.044715 x^3), and sqrt(2 / pi) x (1 + 0.044715 x x), as BLOOM has it. */
+const polynomials = [
+  ...sums.map((sum) => times(sum, constant('c'), 'inside')),
+  times(times(any('x'), constant('c'), 'cx'), onePlus, 'inside'),
+];
 
-const timesK = either(Mul, 'times', { a: any('x'), b: constant('k') }, { a: constant('k'), b: any('x') });
-const squared = either(Mul, 'squared', { a: timesK, b: any('x') }, { a: any('x'), b: timesK });
-const plusSquare = either(Add, 'plus', { a: squared, b: constant('first') }, { a: constant('first'), b: squared });
-const timesC = either(Mul, 'scaled', { a: any('x'), b: constant('c') }, { a: constant('c'), b: any('x') });
-const factored = either(Mul, 'inside', { a: timesC, b: plusSquare }, { a: plusSquare, b: timesC });
-
-/** x / 2 * (1 + tanh(sqrt(2 / pi) x (1 + 0.044715 x x))), as BLOOM has it. */
-const factoredRule = rule('raise-gelu-tanh-factored', ofTanh(factored), ({ gelu, x, half, one, first, k, c }, build) => {
-  const numbers = [
-    [half, 0.5],
-    [one, 1],
-    [first, 1],
-    [k, 0.044715],
-    [c, Math.sqrt(2 / Math.PI)],
-  ] as const;
-  return unlike(numbers) ?? become(build, gelu, x, 'tanh');
-});
+/** x / 2 * (1 + tanh(polynomial)) = Gelu{approximate = tanh}(x). */
+const tanhRules = polynomials
+  .flatMap((input) => spellings(op(Tanh, 'tanh', { input })))
+  .map((pattern) =>
+    rule('raise-gelu-tanh', pattern, ({ gelu, x, half, one, three, first, k, c }, build) => {
+      const powers = [three && ([three, 3] as const), first && ([first, 1] as const)].filter((p) => p !== undefined);
+      return unlike([...halves(half, one), ...powers, [k!, 0.044715], [c!, Math.sqrt(2 / Math.PI)]]) ?? become(build, gelu, x, 'tanh');
+    }),
+  );
 
 function become(build: Builder, gelu: Mul, x: Value, approximate: 'none' | 'tanh'): void | Refusal {
   const made = build.make(Gelu, { x }, { attributes: { approximate: string(approximate) }, like: gelu.c, name: gelu.node.name });
@@ -113,4 +98,4 @@ function become(build: Builder, gelu: Mul, x: Value, approximate: 'none' | 'tanh
 }
 
 /** Spellings of GELU. */
-export const gelus: readonly RewriteRule[] = [...erfRules, tanhRule, factoredRule];
+export const gelus: readonly RewriteRule[] = [...erfRules, ...tanhRules];

@@ -1,19 +1,31 @@
 import { scalarOf } from '../../ir/constants.ts';
 import type { Graph, Node, Value } from '../../ir/graph.ts';
-import { Cast, ConstantOfShape } from '../../ir/ops/generated.ts';
+import { Cast, ConstantOfShape, Slice } from '../../ir/ops/generated.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
-import { dense, floats, reshapedTo, type Tensor } from '../../ir/tensor.ts';
+import { dense, floats, int64s, reshapedTo, type Tensor } from '../../ir/tensor.ts';
 import { dtypes, type Dim } from '../../ir/types.ts';
 
-/** Extents that are numbers become constants where a Cast makes floats of them, as it does for the scale of an attention. */
+/**
+ * Extents that are numbers become constants where a Cast makes floats of them, as it does for the scale of an attention, and where they are the
+ * ends of a Slice.
+ */
 export function foldExtents(graph: Graph, contents: (v: Value) => readonly Dim[] | null): void {
   for (const node of [...graph.nodes]) {
+    if (viewAs(Slice, node)) foldEnds(graph, node, contents);
     const cast = viewAs(Cast, node);
     const found = cast && dtypes[cast.to - 1] === 'f32' && cast.input.constant === null ? contents(cast.input) : null;
     const shape = node.output.type?.shape;
     if (!found || !shape || found.length !== 1 || typeof found[0] !== 'number') continue;
     graph.replaceUses(node.output, constant(graph, node, dense([1], found as readonly number[])));
+  }
+}
+
+function foldEnds(graph: Graph, slice: Node, contents: (v: Value) => readonly Dim[] | null): void {
+  for (const { value, index } of slice.operands) {
+    const found = index > 0 && value && value.constant === null && value.type?.dtype === 'i64' ? contents(value) : null;
+    if (found?.every((d) => typeof d === 'number'))
+      graph.setInput(slice, index, graph.addConstant(graph.freshName(value!.name), int64s([found.length], found)));
   }
 }
 

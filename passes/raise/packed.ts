@@ -3,6 +3,7 @@ import { Builder } from '../../ir/builder.ts';
 import { integersOf } from '../../ir/constants.ts';
 import type { Node, Value } from '../../ir/graph.ts';
 import { Slice, Split } from '../../ir/ops/generated.ts';
+import { traitsOf } from '../../ir/ops/traits.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { isOutput } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
@@ -22,7 +23,9 @@ export const packedProjection: RewriteRule = {
     if (!first || !isProjection(first.data)) return 'no-match';
     const whole = first.data;
     const size = whole.type?.shape?.at(-1);
-    const found = [...whole.uses].map((use) => (use.index === 0 ? partOf(use.node) : null));
+    const found = [...whole.uses]
+      .filter((use) => !traitsOf(use.node.op).readsExtents)
+      .map((use) => (use.index === 0 ? partOf(use.node) : null));
     const parts = found.filter((p) => p !== null).toSorted((a, b) => a.start - b.start);
     if (typeof size !== 'number' || isOutput(whole) || parts.length < found.length || !tile(parts, size)) return 'no-match';
     const build = Builder.behind(graph, whole);
