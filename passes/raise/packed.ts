@@ -1,63 +1,91 @@
 import { int } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
-import { integersOf } from '../../ir/constants.ts';
-import type { Node, Value } from '../../ir/graph.ts';
-import { Slice, Split } from '../../ir/ops/generated.ts';
+import { permutation } from '../../ir/channel.ts';
+import { isChannelVector, isMatrix } from '../../ir/constants.ts';
+import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { Add, MatMul, Reshape, Split } from '../../ir/ops/generated.ts';
 import { traitsOf } from '../../ir/ops/traits.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { isOutput } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
-import { hasRole } from '../operators/index.ts';
+import { sizeOf, tensorType } from '../../ir/types.ts';
+import { constantLike, movedColumns, movedVector } from '../../ir/weights.ts';
+import { cutsOf, type Cut } from './cuts.ts';
 
-interface Part {
-  readonly slice: Slice;
-  readonly start: number;
-  readonly end: number;
+/** x W, or x W + b, that nothing else reads up to the value that is cut. */
+interface Projection {
+  readonly product: MatMul;
+  readonly sum: Add | null;
 }
 
-/** Slices that cut all channels of a packed projection into parts, side by side = Split. */
+/**
+ * A projection whose channels are cut into parts, such as query, key and value, and nothing else: as they are, or taken apart into heads first.
+ * It becomes a Split of channels, for which columns of the weight move where the parts were interleaved: heads of BLOOM hold a query, a key and
+ * a value each.
+ */
 export const packedProjection: RewriteRule = {
   name: 'raise-packed-projection',
   apply(node, graph) {
-    const first = viewAs(Slice, node);
-    if (!first || !isProjection(first.data)) return 'no-match';
-    const whole = first.data;
-    const size = whole.type?.shape?.at(-1);
-    const found = [...whole.uses]
-      .filter((use) => !traitsOf(use.node.op).readsExtents)
-      .map((use) => (use.index === 0 ? partOf(use.node) : null));
-    const parts = found.filter((p) => p !== null).toSorted((a, b) => a.start - b.start);
-    if (typeof size !== 'number' || isOutput(whole) || parts.length < found.length || !tile(parts, size)) return 'no-match';
-    const build = Builder.behind(graph, whole);
-    const sizes = build.ints(
-      'sizes',
-      parts.map((p) => p.end - p.start),
-    );
-    const results = parts.map(({ slice }) => ({ name: graph.freshName(slice.output.name), type: slice.output.type }));
-    const made = build.insert({ op: Split.schema.op, inputs: [whole, sizes], attributes: { axis: int(-1) }, results });
-    parts.forEach(({ slice }, i) => graph.replace(slice.output, made.outputs[i]!));
+    const apart = viewAs(Reshape, node);
+    const whole = apart ? apart.reshaped : (node.outputs[0] ?? null);
+    const projection = whole && projectionOf(apart ? apart.data : whole);
+    const extents = whole && channelExtents(whole);
+    if (!projection || !extents || isOutput(whole)) return 'no-match';
+    const cuts = cutsOf(whole, extents);
+    if (!cuts || cuts.length < 2) return 'no-match';
+    const order = cuts.flatMap((c) => c.channels);
+    if (!isOrder(order, sizeOf(extents))) return 'no-match';
+    cut(graph, move(graph, projection, order), cuts);
     return 'applied';
   },
 };
 
-/** The result of a linear, behind a bias. */
-const isProjection = (v: Value): boolean =>
-  hasRole(v.producer, 'linear') ||
-  (hasRole(v.producer, 'sum') && [0, 1].some((i) => hasRole(v.producer!.input(i)?.producer ?? null, 'linear')));
-
-/** What a Slice of the last axis with constant ends cuts out. */
-function partOf(node: Node): Part | null {
-  const slice = viewAs(Slice, node);
-  const size = slice?.data.type?.shape?.at(-1);
-  const rank = slice?.data.type?.shape?.length;
-  const [starts, ends, axes] = [slice?.starts, slice?.ends, slice?.axes].map((v) => integersOf(v ?? null));
-  const steps = slice?.steps ? integersOf(slice.steps) : [1];
-  if (!slice || typeof size !== 'number' || starts?.length !== 1 || ends?.length !== 1 || axes?.length !== 1 || steps?.join() !== '1')
+function projectionOf(v: Value): Projection | null {
+  const sum = viewAs(Add, v.producer);
+  const product = viewAs(MatMul, sum ? sum.a.producer : v.producer);
+  if (!product || !isMatrix(product.b) || (sum && (!isChannelVector(sum.b, product.b.type?.shape?.[1] as number) || !readByOne(sum.a))))
     return null;
-  const place = (x: number): number => Math.min(Math.max(x < 0 ? x + size : x, 0), size);
-  return axes[0] === -1 || axes[0] === rank! - 1 ? { slice, start: place(starts[0]!), end: place(ends[0]!) } : null;
+  return { product, sum };
 }
 
-/** Whether parts lie side by side from the first channel to the last. */
-const tile = (parts: readonly Part[], size: number): boolean =>
-  parts.length > 1 && parts.every((p, i) => p.start === (parts[i - 1]?.end ?? 0) && p.end > p.start) && parts.at(-1)?.end === size;
+const readers = (v: Value): readonly Node[] => [...v.uses].map((use) => use.node).filter((node) => !traitsOf(node.op).readsExtents);
+const readByOne = (v: Value): boolean => readers(v).length === 1 && !isOutput(v);
+
+/** The extents behind batch and sequence, if they are numbers. */
+function channelExtents(v: Value): readonly number[] | null {
+  const extents = v.type?.shape?.slice(2) ?? [];
+  return extents.length > 0 && extents.every((d) => typeof d === 'number') ? extents : null;
+}
+
+const isOrder = (order: readonly number[], size: number): boolean =>
+  order.length === size && order.toSorted((a, b) => a - b).every((channel, i) => channel === i);
+
+/** The projection with its channels in another order, on [batch, seq, channels]. */
+function move(graph: Graph, { product, sum }: Projection, order: readonly number[]): Value {
+  const t = permutation(order);
+  if (t.perm) graph.setInput(product.node, 1, constantLike(graph, product.b, movedColumns(t, product.b.constant!)));
+  if (t.perm && sum) graph.setInput(sum.node, 1, constantLike(graph, sum.b, movedVector(t, sum.b.constant!)));
+  return sum ? sum.c : product.y;
+}
+
+/** Parts side by side, each with the axes that its readers expect. */
+function cut(graph: Graph, packed: Value, cuts: readonly Cut[]): void {
+  const build = Builder.behind(graph, packed);
+  const [batch = null, seq = null] = packed.type?.shape ?? [];
+  const dtype = packed.type!.dtype;
+  const sizes = build.ints(
+    'sizes',
+    cuts.map((c) => c.channels.length),
+  );
+  const results = cuts.map((c, i) => ({
+    name: graph.freshName(`${packed.name}.${i}`),
+    type: tensorType(dtype, [batch, seq, c.channels.length]),
+  }));
+  const made = build.insert({ op: Split.schema.op, inputs: [packed, sizes], attributes: { axis: int(-1) }, results });
+  cuts.forEach(({ value, extents }, i) => {
+    const part = made.outputs[i]!;
+    if (extents.length === 1) return graph.replace(value, part);
+    const shape = build.ints('shape', [0, 0, ...extents]);
+    graph.replace(value, build.make(Reshape, { data: part, shape }, { like: value, type: value.type }).reshaped);
+  });
+}
