@@ -1,4 +1,20 @@
-import { Attention, FusedMatMul, GroupQueryAttention, MatMulNBits, MultiHeadAttention, opClasses } from '../ops/microsoft.ts';
+import {
+  Attention,
+  BiasGelu,
+  EmbedLayerNormalization,
+  FastGelu,
+  FusedGemm,
+  FusedMatMul,
+  Gelu,
+  GroupQueryAttention,
+  MatMulNBits,
+  MultiHeadAttention,
+  QuickGelu,
+  RotaryEmbedding,
+  SimplifiedLayerNormalization,
+  SkipLayerNormalization,
+  SkipSimplifiedLayerNormalization,
+} from '../ops/microsoft.ts';
 import { tensorType, type Dim } from '../types.ts';
 import { broadcast, divide, multiply, plus } from './dims.ts';
 import { dtypeOf, gemm, likeFirst, norm, shapeOf, typed, type Inferred, type Rule } from './rule.ts';
@@ -91,25 +107,20 @@ const groupQueryAttention: Rule = (node, known) => {
   ];
 };
 
-const named: Readonly<Record<keyof typeof opClasses, Rule>> = {
-  SimplifiedLayerNormalization: norm,
-  Attention: packedAttention,
-  BiasGelu: likeFirst,
-  EmbedLayerNormalization: embedding,
-  FastGelu: likeFirst,
-  FusedGemm: gemm,
-  FusedMatMul: fusedMatMul,
-  Gelu: likeFirst,
-  GroupQueryAttention: groupQueryAttention,
-  MatMulNBits: matMulNBits,
-  MultiHeadAttention: multiHeadAttention,
-  QuickGelu: likeFirst,
-  RotaryEmbedding: likeFirst,
-  SkipLayerNormalization: skipNorm,
-  SkipSimplifiedLayerNormalization: skipNorm,
-};
-
 /** What is known of the results of ONNX Runtime's own operators. */
 export const microsoftRules: Readonly<Record<string, Rule>> = Object.fromEntries(
-  Object.entries(named).map(([name, rule]) => [opClasses[name as keyof typeof opClasses].schema.op, rule]),
+  (
+    [
+      [Attention, packedAttention],
+      [EmbedLayerNormalization, embedding],
+      [FusedGemm, gemm],
+      [FusedMatMul, fusedMatMul],
+      [GroupQueryAttention, groupQueryAttention],
+      [MatMulNBits, matMulNBits],
+      [MultiHeadAttention, multiHeadAttention],
+      [SimplifiedLayerNormalization, norm],
+      ...[SkipLayerNormalization, SkipSimplifiedLayerNormalization].map((cls) => [cls, skipNorm] as const),
+      ...[BiasGelu, FastGelu, Gelu, QuickGelu, RotaryEmbedding].map((cls) => [cls, likeFirst] as const),
+    ] as const
+  ).map(([cls, rule]) => [cls.schema.op, rule]),
 );
