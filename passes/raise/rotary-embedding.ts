@@ -7,7 +7,7 @@ import { viewAs } from '../../ir/ops/view.ts';
 import { any, either, op, refuse, type Pattern } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { headsOf, toHeads, toTokens } from './attention/heads.ts';
-import { fitted, sinkRepetition, tableOf } from './rotary-tables.ts';
+import { fitted, sinkRepetition, tableOf, turnRepetition } from './rotary-tables.ts';
 
 /** A part of `x` along an axis. */
 const upper: Pattern<{ readonly x: Value; readonly high: Value }> = {
@@ -105,4 +105,4 @@ const ofTokens: RewriteRule = {
 };
 
 /** Spellings of RotaryEmbedding. */
-export const rotaryEmbeddings: readonly RewriteRule[] = [sinkRepetition, byHalves, ofTokens];
+export const rotaryEmbeddings: readonly RewriteRule[] = [turnRepetition, sinkRepetition, byHalves, ofTokens];

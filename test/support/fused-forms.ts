@@ -224,7 +224,7 @@ const attentions = [
   attention('with lengths and causal', ', %m: i32[B]', ', %d, %m', ', unidirectional = 1, mask_filter_value = -5.0', {
     m: i32([2], [3, 4]),
   }),
-  attention('with ends and starts', ', %m: i32[4]', ', %d, %m', '', { m: i32([4], [3, 4, 1, 0]) }),
+  attention('with ends and starts', ', %m: i32["2*B"]', ', %d, %m', '', { m: i32([4], [3, 4, 1, 0]) }),
   attention('with padding', ', %m: i32[B,S]', ', %d, %m', '', { m: i32([2, 4], [0, 1, 1, 1, 1, 1, 1, 0]) }),
   attention('with a mask for each query', ', %m: i32[B,S,S]', ', %d, %m', '', {
     m: i32(

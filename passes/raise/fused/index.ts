@@ -1,7 +1,10 @@
 import type { RewriteRule } from '../../../ir/rewrite.ts';
 import { fusedEmbeddings } from './embedding.ts';
 import { fusedGelus } from './gelus.ts';
+import { groupQueryAttentions } from './group-query-attention.ts';
+import { multiHeadAttentions } from './multi-head-attention.ts';
 import { fusedNorms } from './norms.ts';
+import { packedAttentions } from './packed-attention.ts';
 import { fusedProducts } from './products.ts';
 import { fusedRotaryEmbeddings } from './rotary-embedding.ts';
 
@@ -12,4 +15,7 @@ export const fusedRules: readonly RewriteRule[] = [
   ...fusedGelus,
   ...fusedProducts,
   ...fusedRotaryEmbeddings,
+  ...packedAttentions,
+  ...multiHeadAttentions,
+  ...groupQueryAttentions,
 ];

@@ -17,14 +17,35 @@ const rotary = ruleFor('raise-fused-rotary-embedding', MicrosoftRotaryEmbedding,
   if (view.scale !== 0 && view.scale !== 1) return refuse(`it scales by ${view.scale}`, x);
   const positions = positionsOf(view, build);
   if ('refused' in positions) return positions;
+  const dim = view.rotary_embedding_dim;
+  build.graph.replace(
+    output,
+    rotated(build, x, { cos_cache, sin_cache, positions, heads, dim, interleaved: view.interleaved !== 0 }, node.name),
+  );
+});
+
+/** How heads turn. */
+export interface Rotation {
+  /** [positions, turned channels / 2] */
+  readonly cos_cache: Value;
+  readonly sin_cache: Value;
+  /** i64 [batch, seq] */
+  readonly positions: Value;
+  /** Of [batch, seq, heads * width]; 0 where heads have an axis of their own. */
+  readonly heads: number;
+  /** Channels of a head that turn; 0: all. */
+  readonly dim: number;
+  readonly interleaved: boolean;
+}
+
+export function rotated(build: Builder, x: Value, { heads, dim, interleaved, positions, ...tables }: Rotation, name = ''): Value {
   const attributes = {
     ...(heads === 0 ? {} : { num_heads: int(heads) }),
-    ...(view.interleaved ? { interleaved: int(1) } : {}),
-    ...(view.rotary_embedding_dim ? { rotary_embedding_dim: int(view.rotary_embedding_dim) } : {}),
+    ...(interleaved ? { interleaved: int(1) } : {}),
+    ...(dim === 0 ? {} : { rotary_embedding_dim: int(dim) }),
   };
-  const operands = { x, cos_cache, sin_cache, position_ids: positions };
-  build.graph.replace(output, build.make(RotaryEmbedding, operands, { attributes, like: output, name: node.name }).y);
-});
+  return build.make(RotaryEmbedding, { x, ...tables, position_ids: positions }, { attributes, like: x, name }).y;
+}
 
 /** The heads of [batch, seq, heads * width], by default as many as the tables are for; 0 where heads have an axis of their own. */
 function headsOf({ input: x, cos_cache, num_heads, rotary_embedding_dim }: MicrosoftRotaryEmbedding): number | Refusal {
