@@ -57,9 +57,10 @@ export function lowerTo(target: Target, graph: Graph): Lowering {
   const report = [...declineFor(target, graph), ...target.lower(graph)];
   const left = leftTransforms(graph);
   lowerRest(graph, target.weights);
+  // What is dead needs no opset.
+  eraseDead(graph);
   const primitives = takesPrimitives(graph);
   if (primitives) lowerRotaryEmbeddings(graph);
-  eraseDead(graph);
   const diagnostics = target.floats === 'f16' ? toHalf(graph, outputs) : [];
   // Not before: a norm reads and gives f16, its primitives would each be cast by themselves.
   if (primitives) lowerRmsNormalizations(graph);

@@ -1,13 +1,13 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { lowerTo, settleOpset, targetNamed, targets } from '../../codegen/index.ts';
-import { cloneGraph, int, parseGraph, type Graph } from '../../ir/index.ts';
+import { cloneGraph, int, parseGraph, type Graph, type Node } from '../../ir/index.ts';
 import { attentionsOf, isNorm, largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
-import { MatMulNBits } from '../../ir/ops/microsoft.ts';
+import { GroupQueryAttention, MatMulNBits } from '../../ir/ops/microsoft.ts';
 import { refusalText } from '../../passes/infra/ledger.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
 import { describeFamilies, familyPath, fusedFamilies, heldBy } from '../support/families.ts';
 import { fusedForms, openForm } from '../support/fused-forms.ts';
-import { opsOf, plainExecutor, runPipeline } from '../support/run.ts';
+import { i64, opsOf, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
 
 const executor = plainExecutor();
 afterAll(() => executor.close());
@@ -26,12 +26,15 @@ function openInFloat(name: string): Graph {
 async function expectSame(before: Graph, after: Graph, feeds: Feeds): Promise<void> {
   const expected = await runOnce(executor, before, feeds);
   expect(largestDifference(expected, await runOnce(executor, after, feeds))).toBeLessThan(1e-5);
-  for (const name of ['portable', 'ort-cpu']) {
-    const lowered = cloneGraph(after);
-    lowerTo(targetNamed(targets, name), lowered);
-    settleOpset(lowered);
-    expect(largestDifference(expected, await runOnce(executor, lowered, feeds))).toBeLessThan(1e-5);
-  }
+  for (const name of ['portable', 'ort-cpu'])
+    expect(largestDifference(expected, await runOnce(executor, loweredTo(name, after), feeds))).toBeLessThan(1e-5);
+}
+
+function loweredTo(name: string, graph: Graph): Graph {
+  const lowered = cloneGraph(graph);
+  lowerTo(targetNamed(targets, name), lowered);
+  settleOpset(lowered);
+  return lowered;
 }
 
 describe('operators of ONNX Runtime', () => {
@@ -126,5 +129,74 @@ describeFamilies('models with operators of ONNX Runtime', () => {
     expect(opsOf(after).filter((op) => isFused(op) && op !== MatMulNBits.schema.op)).toEqual([]);
     expect(attentionsOf(after).length).toBeGreaterThanOrEqual(fused);
     await expectSame(before, after, syntheticFeeds(before, { sequence: 7, past: 3 }));
+  });
+});
+
+/** Inputs of a decoder whose caches have more room than tokens. */
+function sharedCaches(graph: Graph, { tokens, past, room }: { tokens: number; past: readonly number[]; room: number }): Feeds {
+  const batch = past.length;
+  const longest = Math.max(...past) + tokens;
+  const kept = past.flatMap((n) => Array.from({ length: longest }, (_, i) => Number(i < n + tokens)));
+  const caches = graph.inputs
+    .filter((v) => v.type?.dtype === 'f32')
+    .map((v, i) => {
+      const [heads, , width] = v.type!.shape!.slice(1).map(Number);
+      return [v.name, randomFeed([batch, heads!, room, width!], i)] as const;
+    });
+  const ids = Array.from({ length: batch * tokens }, (_, i) => 3 + i);
+  return { input_ids: i64([batch, tokens], ids), attention_mask: i64([batch, longest], kept), ...Object.fromEntries(caches) };
+}
+
+describe('GroupQueryAttention comes back', () => {
+  const groups = fusedForms.filter(({ name }) => name.startsWith('GroupQueryAttention'));
+  test.each(groups.map((form) => [form.name, form] as const))('%s, for targets that have it', async (_, form) => {
+    const raised = openForm(form);
+    const wanted = [...raised.nodes].map(formOf);
+    await runPipeline(executor, raised, 'raise');
+    for (const name of ['ort-cpu', 'ort-cuda', 'qc-cpu', 'qc-cuda']) {
+      const lowered = loweredTo(name, raised);
+      const made = [...lowered.nodes].filter((n) => n.op === GroupQueryAttention.schema.op);
+      expect(made.map(formOf)).toEqual(wanted);
+      expect(opsOf(lowered).filter((op) => !['Cast', 'Clip', GroupQueryAttention.schema.op].includes(op))).toEqual([]);
+    }
+    expect(opsOf(loweredTo('portable', raised)).filter(isFused)).toEqual([]);
+  });
+  /** What a node says of itself: which operands it has, and its attributes. */
+  const formOf = (node: Node): unknown => [
+    node.operands.map(({ value }) => value !== null),
+    Object.fromEntries([...node.attributes].filter(([, a]) => a.kind !== 'int' || a.value !== 0n)),
+  ];
+  test('but not behind a mask that something else makes, or with a rotation by other positions', async () => {
+    const read = async (text: string): Promise<readonly string[]> => {
+      const graph = parseGraph(`graph @g(%q: f32[B,S,32], %k: f32[B,S,16], %n: i32[B], %t: i32[], %at: i64[B,S], %a: f32[B,1,S,S]) {
+        const %cos: f32[12,8] = random 12
+        const %sin: f32[12,8] = random 13
+        ${text}
+        return %y
+      }`);
+      await runPipeline(executor, graph, 'raise');
+      return opsOf(loweredTo('ort-cpu', graph)).filter((op) => /Attention|RotaryEmbedding/.test(op));
+    };
+    const operator = '%y = com.microsoft.GroupQueryAttention(%q, %k, %k, _, _, %n, %t, %cos, %sin';
+    const attributes = '{num_heads = 2, kv_num_heads = 1, do_rotary = 1}';
+    expect(await read(`${operator}) ${attributes}`)).toEqual([GroupQueryAttention.schema.op]);
+    expect(await read(`${operator}, %at) ${attributes}`)).toEqual(['RotaryEmbedding', 'RotaryEmbedding', GroupQueryAttention.schema.op]);
+    expect(await read(`${operator}, _, %a) ${attributes}`)).toEqual(['RotaryEmbedding', 'RotaryEmbedding', 'Attention']);
+  });
+});
+
+describeFamilies('what onnxruntime-genai built', () => {
+  const built = fusedFamilies.filter((name) => name.endsWith('-genai'));
+  test('is there', () => expect(built.length).toBeGreaterThan(4));
+  test.each(built)('%s has its attentions again, with room in its caches', async (name) => {
+    const [before, raised] = [openModel(familyPath(name)), openModel(familyPath(name))];
+    await runPipeline(executor, raised, 'raise');
+    const lowered = loweredTo('ort-cpu', raised);
+    expect(opsOf(lowered).filter((op) => /Attention|RotaryEmbedding/.test(op))).toEqual(
+      new Array(heldBy(name).attentions).fill(GroupQueryAttention.schema.op),
+    );
+    // Caches of 12, of which 3 hold tokens; a batch whose second sequence is shorter.
+    const feeds = sharedCaches(before, { tokens: 1, past: [3, 2], room: 12 });
+    expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, lowered, feeds))).toBeLessThan(1e-5);
   });
 });

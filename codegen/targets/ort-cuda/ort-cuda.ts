@@ -1,4 +1,6 @@
 import type { Graph, Node } from '../../../ir/graph.ts';
+import { GroupQueryAttention, MatMulNBits } from '../../../ir/ops/microsoft.ts';
+import { lowerToGroupQueryAttentions } from '../fused/group-query-attention.ts';
 import { inBlocks, lowerToNbits, weightRefusal } from '../nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
 import type { Lowered, Target } from '../target.ts';
@@ -16,7 +18,7 @@ import { quantizerOf } from './quantizer.ts';
 export const ortCuda: Target = {
   name: 'ort-cuda',
   summary: 'stock ONNX Runtime on CUDA: 4- and 8-bit weights in MatMulNBits, long int8 products in MatMulInteger, the rest in f16',
-  operators: new Set(['com.microsoft.MatMulNBits']),
+  operators: new Set([MatMulNBits, GroupQueryAttention].map(({ schema }) => schema.op)),
   floats: 'f16',
   weights: 'float',
   layout,
@@ -28,6 +30,7 @@ export const ortCuda: Target = {
       const weight = quantizedWeight(node.input(1));
       if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight, codes) });
     });
+    lowerToGroupQueryAttentions(graph);
     return report;
   },
 };

@@ -7,6 +7,7 @@ import { isOutput } from '../../../ir/pattern.ts';
 import { tensorType } from '../../../ir/types.ts';
 import { emitKernel } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
+import { lowerToGroupQueryAttentions } from '../fused/group-query-attention.ts';
 import type { Lowered } from '../target.ts';
 import { forEachOf, eraseSites, nameOf } from '../nodes.ts';
 import { fuseNorm, fuseProduct } from './fusions.ts';
@@ -31,6 +32,7 @@ export function lowerToKernels(graph: Graph): readonly Lowered[] {
     const done = fuseNorm(graph, node);
     if (done) report.push(done);
   });
+  lowerToGroupQueryAttentions(graph);
   return report;
 }
 
