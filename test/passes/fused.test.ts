@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { lowerTo, settleOpset, targetNamed, targets } from '../../codegen/index.ts';
-import { cloneGraph, int, parseGraph, type Graph, type Node } from '../../ir/index.ts';
+import { lowerToSkipNorms } from '../../codegen/targets/fused/skip-norm.ts';
+import { cloneGraph, eraseDead, int, nodeText, parseGraph, type Graph, type Node } from '../../ir/index.ts';
 import { attentionsOf, isNorm, largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
 import { GroupQueryAttention, MatMulNBits } from '../../ir/ops/microsoft.ts';
 import { refusalText } from '../../passes/infra/ledger.ts';
@@ -182,6 +183,62 @@ describe('GroupQueryAttention comes back', () => {
     expect(await read(`${operator}) ${attributes}`)).toEqual([GroupQueryAttention.schema.op]);
     expect(await read(`${operator}, %at) ${attributes}`)).toEqual(['RotaryEmbedding', 'RotaryEmbedding', GroupQueryAttention.schema.op]);
     expect(await read(`${operator}, _, %a) ${attributes}`)).toEqual(['RotaryEmbedding', 'RotaryEmbedding', 'Attention']);
+  });
+});
+
+describe('norms of sums come back for CUDA', () => {
+  const sums = fusedForms.filter(({ name }) => name.startsWith('Skip') && !name.includes('for all sequences'));
+  test.each(sums.map((form) => [form.name, form] as const))('%s', async (_, form) => {
+    const [before, raised] = [openForm(form), openForm(form)];
+    await runPipeline(executor, raised, 'raise');
+    const lowered = loweredTo('ort-cuda', raised);
+    expect(opsOf(lowered).filter((op) => !['Cast', 'Clip'].includes(op))).toEqual(opsOf(before));
+    const difference = largestDifference(await runOnce(executor, before, form.feeds), await runOnce(executor, lowered, form.feeds));
+    expect(difference).toBeLessThan(2e-3);
+  });
+  test('with the bias of a product, and the sum where it is read again, but not where one operand is a constant', () => {
+    const graph = parseGraph(`graph @g(%x: f32[B,S,4], %r: f32[B,S,4]) {
+      const %w: f32[4,4] = random 1
+      const %c: f32[4] = random 2
+      const %g: f32[4] = random 3
+      const %b: f32[4] = random 4
+      const %k: f32[1,1,4] = random 5
+      %p: f32[B,S,4] = MatMul(%x, %w)
+      %pb: f32[B,S,4] = Add(%p, %c)
+      %sum: f32[B,S,4] = Add(%r, %pb)
+      %h: f32[B,S,4] = LayerNormalization(%sum, %g, %b) {epsilon = 0.125}
+      %sum2: f32[B,S,4] = Add(%sum, %h)
+      %n: f32[B,S,4] = RMSNormalization(%sum2, %g)
+      %moved: f32[B,S,4] = Add(%n, %k)
+      %y: f32[B,S,4] = LayerNormalization(%moved, %g, %b)
+      return %y
+    }`);
+    lowerToSkipNorms(graph);
+    eraseDead(graph);
+    expect([...graph.nodes].map((n) => nodeText(n))).toEqual([
+      '%p: f32[B,S,4] = MatMul(%x, %w)',
+      '%h: f32[B,S,4], _, _, %sum: f32[B,S,4] = com.microsoft.SkipLayerNormalization(%r, %p, %g, %b, %c) {epsilon = 0.125}',
+      '%n: f32[B,S,4] = com.microsoft.SkipSimplifiedLayerNormalization(%sum, %h, %g) {epsilon = 0.00001}',
+      '%moved: f32[B,S,4] = Add(%n, %k)',
+      '%y: f32[B,S,4] = LayerNormalization(%moved, %g, %b)',
+    ]);
+  });
+  test('and one skip for all sequences stays a sum', async () => {
+    const form = fusedForms.find(({ name }) => name.includes('for all sequences'))!;
+    const raised = openForm(form);
+    await runPipeline(executor, raised, 'raise');
+    expect(opsOf(loweredTo('ort-cuda', raised)).filter(isFused)).toEqual([]);
+  });
+});
+
+describeFamilies('in halves for CUDA', () => {
+  test.each(fusedFamilies.filter((name) => /genai$|ortopt$/.test(name)))('%s gives nearly the same', async (name) => {
+    const [before, raised] = [openModel(familyPath(name)), openModel(familyPath(name))];
+    await runPipeline(executor, raised, 'raise');
+    const lowered = loweredTo('ort-cuda', raised);
+    expect(opsOf(lowered).filter((op) => op.startsWith('com.microsoft.Skip')).length).toBeGreaterThan(1);
+    const feeds = syntheticFeeds(before, { sequence: 7, past: 3 });
+    expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, lowered, feeds))).toBeLessThan(2e-2);
   });
 });
 
