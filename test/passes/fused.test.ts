@@ -5,6 +5,7 @@ import { cloneGraph, eraseDead, int, nodeText, parseGraph, type Graph, type Node
 import { attentionsOf, isNorm, largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
 import { GroupQueryAttention, MatMulNBits } from '../../ir/ops/microsoft.ts';
 import { refusalText } from '../../passes/infra/ledger.ts';
+import { inspect } from '../../src/inspect.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
 import { describeFamilies, familyPath, fusedFamilies, heldBy } from '../support/families.ts';
 import { fusedForms, openForm } from '../support/fused-forms.ts';
@@ -118,6 +119,30 @@ describe('operators of ONNX Runtime that stay, and why', () => {
     const { ledger } = await runPipeline(executor, graph, 'raise');
     expect(opsOf(graph).filter(isFused)).toHaveLength(1);
     expect(ledger.refused.map(refusalText)).toEqual([why]);
+  });
+});
+
+describe('the ledger counts operators of ONNX Runtime that stay', () => {
+  test('a norm, an attention and linears, each with the reason', async () => {
+    const graph = parseGraph(`graph @g(%x: f32[B,S,32], %n: i32[B], %t: i32[]) {
+      const %w: u8[8,1,16] = splat 7
+      const %s: f32[8,1] = splat 0.5
+      const %g: f32[32] = random 1
+      const %p: f32[32,96] = random 2
+      %h, %d = SimplifiedLayerNormalization(%x, %g)
+      %c = com.microsoft.GroupQueryAttention(%h, %h, %h, _, _, %n, %t) {num_heads = 2, kv_num_heads = 2, causal = 0}
+      %a = com.microsoft.Attention(%h, %p) {num_heads = 2, do_rotary = 1}
+      %y = com.microsoft.MatMulNBits(%c, %w, %s) {K = 32, N = 8, bits = 4, block_size = 32}
+      return %y, %d, %a
+    }`);
+    const { ledger } = await runPipeline(executor, graph, 'raise,mark-sites');
+    expect(ledger.entries.map((e) => [e.kind, e.name, ...e.left])).toEqual([
+      ['norm', 'h', 'not recognised as norm: its mean or deviation is read, at %d'],
+      ['attention', 'c', 'not recognised as attention: it is not causal, at %c'],
+      ['attention', 'a', 'not recognised as attention: it rotates queries and keys, at %h'],
+      ['linear', 'a', 'com.microsoft.Attention is not taken apart: it rotates queries and keys, at %h'],
+      ['linear', 'y', 'its weight is quantized already'],
+    ]);
   });
 });
 
@@ -239,6 +264,16 @@ describeFamilies('in halves for CUDA', () => {
     expect(opsOf(lowered).filter((op) => op.startsWith('com.microsoft.Skip')).length).toBeGreaterThan(1);
     const feeds = syntheticFeeds(before, { sequence: 7, past: 3 });
     expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, lowered, feeds))).toBeLessThan(2e-2);
+  });
+});
+
+describeFamilies('a model of weights of 4 bits', () => {
+  test.each(fusedFamilies.filter((name) => name.endsWith('-genai4')))('%s: its linears are counted, and not recognised', async (name) => {
+    const products = opsOf(openModel(familyPath(name))).filter((op) => op === MatMulNBits.schema.op).length;
+    const { recognised, present } = await inspect(familyPath(name));
+    const { norm: norms, attentions } = heldBy(name);
+    expect(present).toEqual({ linears: products, norms, attentions });
+    expect(recognised).toMatchObject({ linears: 0, norms, attentions });
   });
 });
 
