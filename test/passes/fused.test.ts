@@ -173,6 +173,29 @@ function sharedCaches(graph: Graph, { tokens, past, room }: { tokens: number; pa
   return { input_ids: i64([batch, tokens], ids), attention_mask: i64([batch, longest], kept), ...Object.fromEntries(caches) };
 }
 
+/** What a decoder gives for a prompt of four tokens and for five more, one by one, with the caches that it gave before. */
+async function decoded(graph: Graph): Promise<readonly Feeds[]> {
+  const program = await executor.load(graph);
+  const steps: Feeds[] = [];
+  for (let step = 0, past = 0; step < 6; step++) {
+    const tokens = step === 0 ? 4 : 1;
+    const given = steps.at(-1);
+    const caches = graph.inputs
+      .filter((v) => v.type?.dtype === 'f32')
+      .map((v) => {
+        const present = given?.[v.name.replace('past_key_values', 'present')];
+        const [heads, , width] = v.type!.shape!.slice(1).map(Number);
+        return [v.name, present ?? randomFeed([1, heads!, 0, width!], 1)] as const;
+      });
+    const ids = Array.from({ length: tokens }, (_, i) => 3 + ((7 * past + 5 * i) % 37));
+    past += tokens;
+    const mask = i64([1, past], new Array<number>(past).fill(1));
+    steps.push(await program.run({ input_ids: i64([1, tokens], ids), attention_mask: mask, ...Object.fromEntries(caches) }));
+  }
+  await program.close();
+  return steps;
+}
+
 describe('GroupQueryAttention comes back', () => {
   const groups = fusedForms.filter(({ name }) => name.startsWith('GroupQueryAttention'));
   test.each(groups.map((form) => [form.name, form] as const))('%s, for targets that have it', async (_, form) => {
@@ -280,6 +303,16 @@ describeFamilies('a model of weights of 4 bits', () => {
 describeFamilies('what onnxruntime-genai built', () => {
   const built = fusedFamilies.filter((name) => name.endsWith('-genai'));
   test('is there', () => expect(built.length).toBeGreaterThan(4));
+  test.each(built)('%s computes the same in a prompt and five steps behind it', async (name) => {
+    const [before, raised] = [openModel(familyPath(name)), openModel(familyPath(name))];
+    await runPipeline(executor, raised, 'raise');
+    expect((await inspect(familyPath(name))).recognised?.caches).toBe(heldBy(name).attentions);
+    const expected = await decoded(before);
+    for (const target of ['portable', 'ort-cpu']) {
+      const found = await decoded(loweredTo(target, raised));
+      expect(found.map((step, i) => largestDifference(expected[i]!, step)).every((difference) => difference < 1e-5)).toBe(true);
+    }
+  });
   test.each(built)('%s has its attentions again, with room in its caches', async (name) => {
     const [before, raised] = [openModel(familyPath(name)), openModel(familyPath(name))];
     await runPipeline(executor, raised, 'raise');
