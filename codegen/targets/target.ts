@@ -61,6 +61,7 @@ export function lowerTo(target: Target, graph: Graph): Lowering {
   eraseDead(graph);
   const primitives = takesPrimitives(graph);
   if (primitives) lowerRotaryEmbeddings(graph);
+  eraseDead(graph);
   const diagnostics = target.floats === 'f16' ? toHalf(graph, outputs) : [];
   // Not before: a norm reads and gives f16, its primitives would each be cast by themselves.
   if (primitives) lowerRmsNormalizations(graph);
