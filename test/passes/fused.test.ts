@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { lowerTo, settleOpset, targetNamed, targets } from '../../codegen/index.ts';
 import { lowerToSkipNorms } from '../../codegen/targets/fused/skip-norm.ts';
@@ -5,14 +6,22 @@ import { cloneGraph, eraseDead, int, nodeText, parseGraph, type Graph, type Node
 import { attentionsOf, isNorm, largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
 import { GroupQueryAttention, MatMulNBits } from '../../ir/ops/microsoft.ts';
 import { refusalText } from '../../passes/infra/ledger.ts';
+import type { CompileReport } from '../../src/compile-report.ts';
+import { compile } from '../../src/compile.ts';
 import { inspect } from '../../src/inspect.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
+import { scratch } from '../data/arrays.ts';
+import { quantizedIn } from '../support/compiled.ts';
 import { describeFamilies, familyPath, fusedFamilies, heldBy } from '../support/families.ts';
 import { fusedForms, openForm } from '../support/fused-forms.ts';
 import { i64, opsOf, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
 
 const executor = plainExecutor();
-afterAll(() => executor.close());
+const folder = scratch();
+afterAll(async () => {
+  folder.remove();
+  await executor.close();
+});
 
 const isFused = (op: string): boolean => op.startsWith('com.microsoft.') || op === 'SimplifiedLayerNormalization';
 
@@ -299,6 +308,36 @@ describeFamilies('a model of weights of 4 bits', () => {
     expect(present).toEqual({ linears: products, norms, attentions });
     expect(recognised).toMatchObject({ linears: 0, norms, attentions });
   });
+});
+
+describeFamilies('a compile of a fused model', () => {
+  const rows = Array.from({ length: 4 }, (_, i) => {
+    const ids = Array.from({ length: 12 }, (_, j) => 2 + ((i * 37 + j * 11) % 38));
+    return JSON.stringify({ input_ids: ids, attention_mask: ids.map(() => 1) });
+  });
+  const tokens = folder.file('tokens.jsonl', rows.join('\n'));
+  const compiled = (name: string, target: string): Promise<CompileReport> =>
+    compile({
+      model: familyPath(name),
+      output: join(dirname(tokens), `${name}.${target}.onnx`),
+      passes: 'rptq,os+{threshold=2}',
+      target,
+      data: { files: [tokens], samples: 4 },
+      threads: 1,
+    });
+  const models = { 'llama-genai': 10, 'qwen3-genai': 14, 'bert-ortopt': 12, 'llama-ortext': 14, 'gpt2-ortopt': 8 };
+  const cases = Object.entries(models).flatMap(([name, linears]) =>
+    ['portable', 'ort-cpu'].map((target) => [name, target, linears] as const),
+  );
+  test.each(cases)('%s for %s quantizes its linears, and os+ scales the norms in front of them', async (name, target, linears) => {
+    const report = await compiled(name, target);
+    expect(quantizedIn(report)).toBe(linears);
+    const scaled = report.ledger.filter((e) => e.kind === 'norm' && e.done.some((done) => done.startsWith('took')));
+    expect(scaled).toHaveLength(4);
+    expect(report.ledger.filter((e) => e.kind === 'attention')).toHaveLength(heldBy(name).attentions);
+  });
+  test('refuses a model of weights of 4 bits', async () =>
+    expect(compiled('llama-genai4', 'ort-cpu')).rejects.toMatchObject({ code: 'QC4108' }));
 });
 
 describeFamilies('what onnxruntime-genai built', () => {
