@@ -4,7 +4,7 @@ import { lowerTo, settleOpset, targetNamed, targets } from '../../codegen/index.
 import { lowerToSkipNorms } from '../../codegen/targets/fused/skip-norm.ts';
 import { cloneGraph, eraseDead, int, nodeText, parseGraph, type Graph, type Node } from '../../ir/index.ts';
 import { attentionsOf, isNorm, largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
-import { GroupQueryAttention, MatMulNBits } from '../../ir/ops/microsoft.ts';
+import { GroupQueryAttention, MatMulNBits, RotaryEmbedding } from '../../ir/ops/microsoft.ts';
 import { refusalText } from '../../passes/infra/ledger.ts';
 import type { CompileReport } from '../../src/compile-report.ts';
 import { compile } from '../../src/compile.ts';
@@ -241,6 +241,56 @@ describe('GroupQueryAttention comes back', () => {
     expect(await read(`${operator}) ${attributes}`)).toEqual(['com.microsoft.GroupQueryAttention rotates']);
     expect(await read(`${operator}, %at) ${attributes}`)).toEqual([GroupQueryAttention.schema.op]);
     expect(await read(`${operator}, _, %a) ${attributes}`)).toEqual(['Attention']);
+  });
+});
+
+describe('rotations are one operator in ONNX Runtime', () => {
+  const rotations = fusedForms.filter(({ name }) => name.startsWith('RotaryEmbedding'));
+  test.each(rotations.map((form) => [form.name, form] as const))('%s', async (_, form) => {
+    const raised = openForm(form);
+    await runPipeline(executor, raised, 'raise');
+    for (const name of ['ort-cpu', 'ort-cuda']) expect(opsOf(loweredTo(name, raised))).toContain(RotaryEmbedding.schema.op);
+    expect(opsOf(loweredTo('portable', raised)).filter((op) => op.endsWith('RotaryEmbedding'))).toEqual([]);
+  });
+  test('by tables that are the same for all sequences, but not by others', async () => {
+    const graphOf = (batch: number): Graph =>
+      parseGraph(`graph @g(%x: f32[2,3,16], %y: f32[2,2,3,8], %c: f32[${batch},3,2], %s: f32[${batch},3,2]) {
+        %one: i64[1] = Shape(%x) {start = 0, end = 1}
+        %most: i64[2] = Shape(%c) {start = 1}
+        %all: i64[3] = Concat(%one, %most) {axis = 0}
+        %cos: f32[2,3,2] = Expand(%c, %all)
+        %sin: f32[2,3,2] = Expand(%s, %all)
+        %a: f32[2,3,16] = RotaryEmbedding(%x, %cos, %sin) {num_heads = 2, rotary_embedding_dim = 4}
+        %b: f32[2,2,3,8] = RotaryEmbedding(%y, %cos, %sin) {rotary_embedding_dim = 4, interleaved = 1}
+        return %a, %b
+      }`);
+    for (const [batch, expected] of [
+      [1, [RotaryEmbedding.schema.op, RotaryEmbedding.schema.op]],
+      [2, []],
+    ] as const) {
+      const graph = graphOf(batch);
+      const feeds = {
+        x: randomFeed([2, 3, 16], 1),
+        y: randomFeed([2, 2, 3, 8], 2),
+        c: randomFeed([batch, 3, 2], 3),
+        s: randomFeed([batch, 3, 2], 4),
+      };
+      const lowered = loweredTo('ort-cpu', graph);
+      expect(opsOf(lowered).filter((op) => op.endsWith('RotaryEmbedding'))).toEqual(expected);
+      expect(largestDifference(await runOnce(executor, graph, feeds), await runOnce(executor, lowered, feeds))).toBeLessThan(1e-6);
+    }
+  });
+});
+
+describeFamilies('a LLaMA as TorchScript writes it', () => {
+  test.each(['llama-ts17', 'qwen2-ts17', 'neox-ts17'])('%s turns its heads in one operator', async (name) => {
+    const [before, raised] = [openModel(familyPath(name)), openModel(familyPath(name))];
+    await runPipeline(executor, raised, 'raise');
+    const lowered = loweredTo('ort-cpu', raised);
+    expect(opsOf(lowered).filter((op) => op === RotaryEmbedding.schema.op).length).toBeGreaterThan(1);
+    expect(lowered.opsets.get('')).toBe(21);
+    const feeds = syntheticFeeds(before, { sequence: 7, past: 3 });
+    expect(largestDifference(await runOnce(executor, before, feeds), await runOnce(executor, lowered, feeds))).toBeLessThan(1e-5);
   });
 });
 

@@ -12,7 +12,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/));
 /** The allow list: products, norms (`stash_type` keeps their statistics in f32) and quantizers. */
 export const allowList = words(
   `MatMul Gemm Einsum Conv LayerNormalization RMSNormalization Attention RotaryEmbedding QuantizeLinear DequantizeLinear
-  com.microsoft.MatMulNBits com.microsoft.GroupQueryAttention com.microsoft.SkipLayerNormalization
+  com.microsoft.MatMulNBits com.microsoft.GroupQueryAttention com.microsoft.RotaryEmbedding com.microsoft.SkipLayerNormalization
   com.microsoft.SkipSimplifiedLayerNormalization`,
 );
 

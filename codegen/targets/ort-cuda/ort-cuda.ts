@@ -1,6 +1,13 @@
 import type { Graph, Node } from '../../../ir/graph.ts';
-import { GroupQueryAttention, MatMulNBits, SkipLayerNormalization, SkipSimplifiedLayerNormalization } from '../../../ir/ops/microsoft.ts';
+import {
+  GroupQueryAttention,
+  MatMulNBits,
+  RotaryEmbedding,
+  SkipLayerNormalization,
+  SkipSimplifiedLayerNormalization,
+} from '../../../ir/ops/microsoft.ts';
 import { lowerToGroupQueryAttentions } from '../fused/group-query-attention.ts';
+import { lowerToRotaryEmbeddings } from '../fused/rotary-embedding.ts';
 import { lowerToSkipNorms } from '../fused/skip-norm.ts';
 import { inBlocks, lowerToNbits, weightRefusal } from '../nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
@@ -21,7 +28,9 @@ export const ortCuda: Target = {
   name: 'ort-cuda',
   summary: 'stock ONNX Runtime on CUDA: 4- and 8-bit weights in MatMulNBits, long int8 products in MatMulInteger, the rest in f16',
   operators: new Set(
-    [MatMulNBits, GroupQueryAttention, SkipLayerNormalization, SkipSimplifiedLayerNormalization].map(({ schema }) => schema.op),
+    [MatMulNBits, GroupQueryAttention, RotaryEmbedding, SkipLayerNormalization, SkipSimplifiedLayerNormalization].map(
+      ({ schema }) => schema.op,
+    ),
   ),
   floats: 'f16',
   weights: 'float',
@@ -35,6 +44,7 @@ export const ortCuda: Target = {
       if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight, codes) });
     });
     lowerToGroupQueryAttentions(graph);
+    lowerToRotaryEmbeddings(graph);
     lowerToSkipNorms(graph);
     return report;
   },

@@ -34,7 +34,7 @@ export function lowerRotaryEmbeddings(graph: Graph): void {
     const { position_ids: positions, interleaved, node } = plain.view;
     const rows = positions
       ? once(`${positions.name} ${table.name}`, () => gathered(Builder.before(node), table, positions))
-      : narrow(table);
+      : narrowTable(table);
     const axes = [plain.heads === null ? 1 : 2, ...(interleaved === 0 ? [] : [-1])];
     return once(`${axes.join()} ${rows.name}`, () => withAxes(Builder.behind(graph, rows, rows.name), rows, axes));
   };
@@ -111,7 +111,7 @@ function split(build: Builder, x: Value, stem: string, sizes: readonly number[])
 }
 
 /** A table before it was expanded to all sequences, which a product does by itself. */
-function narrow(table: Value): Value {
+export function narrowTable(table: Value): Value {
   const source = viewAs(Expand, table.producer)?.input;
   return source?.type?.shape?.length === 3 ? source : table;
 }
