@@ -41,8 +41,9 @@ export class SharedBuilder {
     return this.value(Shape.schema.op, [source], { start: int(at), end: int(at + 1) }, tensorType('i64', [1]));
   }
   #isInFront(node: Node): boolean {
-    if (node.graph !== this.build.graph) return false;
-    for (let at = this.build.before?.previous ?? this.build.graph.last; at; at = at.previous) if (at === node) return true;
+    const { graph, before } = this.build;
+    if (node.graph !== graph) return false;
+    for (let at = before ? before.previous : graph.last; at; at = at.previous) if (at === node) return true;
     return false;
   }
 }
