@@ -6,6 +6,7 @@ import { Attention, RotaryEmbedding, Split } from '../../../ir/ops/generated.ts'
 import { GroupQueryAttention } from '../../../ir/ops/microsoft.ts';
 import { viewAs } from '../../../ir/ops/view.ts';
 import { isRead } from '../../../ir/pattern.ts';
+import { carry } from '../../onnx/carried.ts';
 import { eraseSites, forEachOf } from '../nodes.ts';
 
 /**
@@ -43,6 +44,8 @@ function lower(graph: Graph, view: Attention, mask: CausalMask): void {
   const results = node.outputs.map(({ name, type }) => ({ name: graph.freshName(name), type }));
   const attributes = { ...shared(view, mask), ...(rotation ? { do_rotary: int(1), rotary_interleaved: int(rotation.q.interleaved) } : {}) };
   const made = build.insert({ op: GroupQueryAttention.schema.op, inputs: operands, attributes, results, name: node.name });
+  // Types are written: ONNX Runtime infers that caches do not grow, and would put the new one where the old one lies.
+  for (const cache of made.outputs.slice(1)) carry(cache, { info: {} });
   node.outputs.forEach((from, i) => graph.replace(from, made.outputs[i]!));
   graph.erase(node);
 }
