@@ -97,7 +97,8 @@ const ofTokens: RewriteRule = {
     const build = Builder.before(node);
     const x = toTokens(build, rotary.x);
     const inputs = node.operands.map(({ value }, i) => (i === 0 ? x : value));
-    const attributes = Object.fromEntries(node.attributes);
+    // On tokens, the heads must be told.
+    const attributes = { ...Object.fromEntries(node.attributes), num_heads: int(heads.heads) };
     const y = build.node(node.op, inputs, { attributes, like: rotary.y, type: x.type, name: node.name }).output;
     graph.replace(rotary.y, toHeads(build, y, heads.heads));
     return 'applied';
