@@ -75,6 +75,9 @@ export const unshared = <C>(p: Pattern<C>): Pattern<C> => ({
 /** Whether the graph that makes `value` gives it out. */
 export const isOutput = (value: Value): boolean => value.producer?.graph?.outputs.includes(value) ?? false;
 
+/** Whether anything reads `value`, a result that may be left out: a node, or the caller of the graph. */
+export const isRead = (value: Value | null): boolean => value !== null && (value.uses.size > 0 || isOutput(value));
+
 /** Why a rule that matched in shape does not apply. */
 export interface Refusal {
   readonly refused: string;

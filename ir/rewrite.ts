@@ -1,6 +1,7 @@
 import { Builder } from './builder.ts';
 import { fail } from './diagnostics.ts';
 import type { Graph, Node } from './graph.ts';
+import { viewAs, type OpClass, type OpView } from './ops/view.ts';
 import type { Bindings, Pattern, Refusal } from './pattern.ts';
 
 export interface RewriteRule {
@@ -30,6 +31,19 @@ export function rule<C>(
     },
   };
 }
+
+/** Declares a rule for every node of one operator, whatever its operands are. */
+export const ruleFor = <V extends OpView>(
+  name: string,
+  cls: OpClass<V>,
+  rewrite: (view: V, build: Builder) => void | 'no-match' | Refusal,
+): RewriteRule => ({
+  name,
+  apply(node) {
+    const view = viewAs(cls, node);
+    return view ? (rewrite(view, Builder.before(node)) ?? 'applied') : 'no-match';
+  },
+});
 
 export interface FixpointOptions {
   /** Rewrites before the rules are declared not to settle; default: 50 for each node. */

@@ -45,7 +45,10 @@ export function extract(
   for (const node of slice.nodes) {
     for (const v of readsOf(node)) if (v.constant && !copies.has(v)) copies.set(v, graph.addConstant(v.name, v.constant));
     const made = graph.append(cloneNode(node, graph, copies));
-    node.outputs.forEach((o, i) => copies.set(o, made.outputs[i]!));
+    node.outputs.forEach((o, i) => {
+      made.outputs[i]!.carried = o.carried;
+      copies.set(o, made.outputs[i]!);
+    });
   }
   for (const v of outputs) if (v.constant && !copies.has(v)) copies.set(v, graph.addConstant(v.name, v.constant));
   for (const v of outputs) graph.addOutput(copies.get(v)!);

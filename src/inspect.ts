@@ -37,6 +37,8 @@ export interface Inspection {
   /** What the model has in the words of the IR; null when it cannot be raised. */
   readonly recognised: Recognised | null;
   readonly notRecognised: string | null;
+  /** What the model has of each kind, recognised or not; null when it cannot be raised. */
+  readonly present: Present | null;
   /** What rules recognised in part and left; only with the option `why`. */
   readonly refused?: readonly Refused[];
   readonly metadata: Readonly<Record<string, string>>;
@@ -64,6 +66,12 @@ export interface Recognised {
   readonly caches: number;
   /** Values that w8a8 quantizes, or that are marked already, by role. */
   readonly sites: Readonly<Record<string, number>>;
+}
+
+export interface Present {
+  readonly linears: number;
+  readonly norms: number;
+  readonly attentions: number;
 }
 
 export interface InspectOptions {
@@ -130,27 +138,31 @@ function externalFiles(path: string, tensors: readonly Tensor[]): Inspection['ex
 const raising = 'raise,mark-sites';
 
 /** Raises the model in memory, which only reads constants that are numbers, shapes or axes. */
-async function recognise(path: string): Promise<Required<Pick<Inspection, 'recognised' | 'notRecognised' | 'refused'>>> {
+async function recognise(path: string): Promise<Required<Pick<Inspection, 'recognised' | 'notRecognised' | 'present' | 'refused'>>> {
   try {
     const graph = openModel(path);
     const marked = sites(graph).length > 0;
     const { ledger } = await new PassManager(passes).plan(marked ? 'raise' : raising).run(graph, { services: noServices, contract: null });
     const linears = linearsOf(graph);
-    return {
-      notRecognised: null,
-      refused: ledger.refused,
-      recognised: {
-        linears: linears.length,
-        heads: linears.filter((l) => isHead(graph, l)).length,
-        norms: [...graph.nodes].filter(isNorm).length,
-        attentions: attentionsOf(graph).length,
-        caches: cachesOf(graph).length,
-        sites: countBy(sites(graph), (s) => s.role),
-      },
+    const recognised = {
+      linears: linears.length,
+      heads: linears.filter((l) => isHead(graph, l)).length,
+      norms: [...graph.nodes].filter(isNorm).length,
+      attentions: attentionsOf(graph).length,
+      caches: cachesOf(graph).length,
+      sites: countBy(sites(graph), (s) => s.role),
     };
+    const entered = countBy(ledger.entries, (e) => e.kind);
+    // Marking enters candidates; a graph that is marked already holds what is recognised, at least.
+    const present = {
+      linears: Math.max(entered['linear'] ?? 0, recognised.linears),
+      norms: Math.max(entered['norm'] ?? 0, recognised.norms),
+      attentions: Math.max(entered['attention'] ?? 0, recognised.attentions),
+    };
+    return { notRecognised: null, refused: ledger.refused, recognised, present };
   } catch (error) {
     if (!(error instanceof QcError)) throw error;
-    return { recognised: null, notRecognised: error.message, refused: [] };
+    return { recognised: null, notRecognised: error.message, present: null, refused: [] };
   }
 }
 

@@ -49,6 +49,8 @@ function limitAt(node: Node, reach: ReachOf): number | null {
     }
     case 'com.microsoft.GroupQueryAttention':
       return intOf(node, 'do_rotary', 0) === 1 ? (tableShape(node.input(7))?.[0] ?? null) : null;
+    case 'RotaryEmbedding':
+      return node.input(3) ? (tableShape(node.input(1))?.[0] ?? null) : null;
     case 'com.microsoft.RotaryEmbedding':
       return tableShape(node.input(2))?.[0] ?? null;
     default:

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { opHistory } from '../codegen/onnx/op-history.ts';
 import { opClasses } from '../ir/ops/generated.ts';
+import { opClasses as microsoftClasses } from '../ir/ops/microsoft.ts';
 import { irOpset } from '../ir/graph.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'qc-generated-'));
@@ -25,6 +26,7 @@ const bare = (path: string): string =>
 describe('what the generators write is what is committed', () => {
   test.each([
     ['ir/ops/generated.ts', 10_000],
+    ['ir/ops/microsoft.ts', 5000],
     ['codegen/onnx/op-history.ts', 10_000],
     ['codegen/kernels/operators.ts', 1000],
     ['kernels/src/operators/table.h', 1000],
@@ -46,4 +48,10 @@ test('every operator class is of the opset that the IR speaks, and known to the 
     expect(opHistory[name]?.some((v) => v.since === cls.schema.since)).toBe(true);
     expect(opHistory[name]!.findLast((v) => v.since <= irOpset)!.inputs).toBe(cls.schema.inputs.length);
   }
+});
+
+test('every operator class of ONNX Runtime has its domain, but for the one that stands in the default domain', () => {
+  const inDefault = ['SimplifiedLayerNormalization'];
+  for (const [name, cls] of Object.entries(microsoftClasses))
+    expect(cls.schema.op).toBe(inDefault.includes(name) ? name : `com.microsoft.${name}`);
 });

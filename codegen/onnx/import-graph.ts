@@ -81,7 +81,7 @@ function addInitializers(proto: GraphProto, scope: Scope, context: ModelContext)
     const data = tensorFromProto(tensor, context.sources, at(name));
     const input = scope.values.get(name);
     if (input) carry(input, { initial: data });
-    else scope.values.set(name, scope.graph.addConstant(ownName(name, scope, context), data));
+    else scope.values.set(name, scope.graph.addConstant(constantName(name, scope, context), data));
     carryIf(scope.values.get(name)!, 'initializer', tensorDetails(tensor));
   }
   for (const tensor of proto.sparseInitializer ?? []) {
@@ -101,7 +101,7 @@ function addNode(proto: NodeProto, scope: Scope, context: ModelContext, at: Loca
   const constant = constantOf(proto, { sources: context.sources, at });
   if (constant) {
     const name = proto.output![0]!;
-    scope.values.set(name, scope.graph.addConstant(ownName(name, scope, context), constant));
+    scope.values.set(name, scope.graph.addConstant(constantName(name, scope, context), constant));
     return;
   }
   const details = new Map<string, Partial<AttributeProto>>();
@@ -214,6 +214,15 @@ function ownName(name: string, scope: Scope, context: ModelContext): string {
   for (let s = scope.outer; s; s = s.outer) if (s.defined.has(name)) return newName(name, context);
   return name;
 }
+
+/**
+ * What an optimizer of ONNX Runtime (seen in 1.30: GatherSliceToSplitFusion) calls constants of its own without looking whether a constant
+ * has that name. It refuses what it has written itself, once there is something to fuse again.
+ */
+const reserved = /^(splits|squeeze_axes)(_token_\d+)?$/;
+
+const constantName = (name: string, scope: Scope, context: ModelContext): string =>
+  reserved.test(name) ? newName(name, context) : ownName(name, scope, context);
 
 function newName(hint: string, context: ModelContext): string {
   let name = hint;

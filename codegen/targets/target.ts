@@ -57,6 +57,8 @@ export function lowerTo(target: Target, graph: Graph): Lowering {
   const report = [...declineFor(target, graph), ...target.lower(graph)];
   const left = leftTransforms(graph);
   lowerRest(graph, target.weights);
+  // What is dead needs no opset.
+  eraseDead(graph);
   const primitives = takesPrimitives(graph);
   if (primitives) lowerRotaryEmbeddings(graph);
   eraseDead(graph);

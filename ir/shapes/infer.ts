@@ -1,7 +1,8 @@
 import type { Graph, Node, Value } from '../graph.ts';
 import { integers, type Tensor } from '../tensor.ts';
 import { sizeOf, type Dim, type TensorType } from '../types.ts';
-import { rules, type Inferred, type Known } from './rules.ts';
+import type { Inferred, Known } from './rule.ts';
+import { rules } from './rules.ts';
 
 /** A small integer tensor whose elements are known as extents: what shape arithmetic computes with. */
 const smallTensor = 64;

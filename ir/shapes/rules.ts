@@ -1,33 +1,22 @@
-import type { Node, Value } from '../graph.ts';
+import type { Node } from '../graph.ts';
 import { dtypes, tensorType, type Dim, type DType, type TensorType } from '../types.ts';
 import { atLeast, broadcast, divide, lesser, minus, multiply, plus, productOf, reshaped } from './dims.ts';
+import { microsoftRules } from './microsoft.ts';
+import {
+  axisOf,
+  dtypeOf,
+  gemm,
+  intAttribute,
+  intsAttribute,
+  likeFirst,
+  norm,
+  shapeOf,
+  table,
+  typed,
+  type Known,
+  type Rule,
+} from './rule.ts';
 
-/** What is known of values that come before a node. */
-export interface Known {
-  readonly type: (v: Value | null) => TensorType | null;
-  /** The elements of a small integer tensor, as extents. */
-  readonly contents: (v: Value | null) => readonly Dim[] | null;
-}
-export interface Inferred {
-  readonly type: TensorType | null;
-  readonly contents?: readonly Dim[] | null;
-}
-type Rule = (node: Node, known: Known) => readonly Inferred[];
-
-const intAttribute = (node: Node, name: string, fallback: number): number => {
-  const a = node.attributes.get(name);
-  return a?.kind === 'int' ? Number(a.value) : fallback;
-};
-const intsAttribute = (node: Node, name: string): readonly number[] | null => {
-  const a = node.attributes.get(name);
-  return a?.kind === 'ints' ? a.value.map(Number) : null;
-};
-const shapeOf = (node: Node, i: number, known: Known): readonly Dim[] | null => known.type(node.input(i))?.shape ?? null;
-const dtypeOf = (node: Node, i: number, known: Known): DType | null => known.type(node.input(i))?.dtype ?? null;
-const typed = (dtype: DType | null, shape: readonly Dim[] | null): TensorType | null => (dtype === null ? null : tensorType(dtype, shape));
-const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
-
-const likeFirst: Rule = (node, known) => [{ type: known.type(node.input(0)) }];
 const sameAsFirst: Rule = (node, known) => [{ type: known.type(node.input(0)), contents: known.contents(node.input(0)) }];
 
 /** The shape that all broadcast to; null when one is unknown, or there is none, as in a model that ONNX Runtime would refuse. */
@@ -141,8 +130,14 @@ function placed(x: Dim, d: Dim): Dim {
   return atLeast(counted, 0) ? counted : null;
 }
 
+/** The extents that operand 1 asks for; where they are not known, as many unknown ones as it has elements. */
+function targetOf(node: Node, known: Known): readonly Dim[] | null {
+  const rank = shapeOf(node, 1, known)?.[0];
+  return known.contents(node.input(1)) ?? (typeof rank === 'number' ? new Array<Dim>(rank).fill(null) : null);
+}
+
 const reshape: Rule = (node, known) => {
-  const target = known.contents(node.input(1));
+  const target = targetOf(node, known);
   const s = shapeOf(node, 0, known);
   const result = target ? reshaped(s, target, intAttribute(node, 'allowzero', 0) === 1) : null;
   return [{ type: typed(dtypeOf(node, 0, known), result), contents: result && result.length <= 1 ? known.contents(node.input(0)) : null }];
@@ -158,12 +153,6 @@ const matMul: Rule = (node, known) => {
   const [a, b] = [shapeOf(node, 0, known), shapeOf(node, 1, known)];
   const ranked = a && b && a.length >= 2 && b.length >= 2;
   const result = ranked ? [...broadcast(a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!] : null;
-  return [{ type: typed(dtypeOf(node, 0, known), result) }];
-};
-
-const gemm: Rule = (node, known) => {
-  const [a, b] = [shapeOf(node, 0, known), shapeOf(node, 1, known)];
-  const result = a && b ? [intAttribute(node, 'transA', 0) ? a[1]! : a[0]!, intAttribute(node, 'transB', 0) ? b[0]! : b[1]!] : null;
   return [{ type: typed(dtypeOf(node, 0, known), result) }];
 };
 
@@ -211,7 +200,7 @@ const constantOfShape: Rule = (node, known) => {
 };
 
 const expand: Rule = (node, known) => {
-  const [s, target] = [shapeOf(node, 0, known), known.contents(node.input(1))];
+  const [s, target] = [shapeOf(node, 0, known), targetOf(node, known)];
   return [{ type: typed(dtypeOf(node, 0, known), s && target ? broadcast(s, target) : null) }];
 };
 
@@ -289,14 +278,14 @@ function chosen(node: Node, known: Known): readonly Dim[] | null {
   return otherwise.map((d) => (d === -1 ? 1 : d));
 }
 
-const table = (names: string, rule: Rule): Readonly<Record<string, Rule>> => Object.fromEntries(names.split(' ').map((n) => [n, rule]));
-
 /** What is known of each operator's results. An operator that is missing here leaves its results unknown. */
 export const rules: Readonly<Record<string, Rule>> = {
   Identity: sameAsFirst,
-  ...table('LayerNormalization RMSNormalization SimplifiedLayerNormalization Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
+  ...microsoftRules,
+  ...table('LayerNormalization RMSNormalization', norm),
+  ...table('Softmax LogSoftmax Dropout CumSum Trilu Clip', likeFirst),
   ...table('Elu Sign Ceil ScatterElements ScatterND RotaryEmbedding', likeFirst),
-  ...table('Pad GatherND Einsum com.microsoft.MatMulNBits', dtypeOfFirst),
+  ...table('Pad GatherND Einsum', dtypeOfFirst),
   Tile: tile,
   GatherElements: (node, known) => [{ type: typed(dtypeOf(node, 0, known), shapeOf(node, 1, known)) }],
   Neg: negated,

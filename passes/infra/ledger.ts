@@ -48,8 +48,11 @@ export const refusalText = ({ why, value }: Refused): string => (value === null 
 /** Why a candidate stayed as it was when nothing was to be done to it. */
 const notCovered = 'nothing to do: the scheme and the passes do not cover it';
 
+const keyOf = (kind: Candidate, name: string): string => `${kind} ${name}`;
+
 /** Every candidate of a model by name, with what passes and lowering did to it. */
 export class Ledger {
+  /** By kind and name: an operator of ONNX Runtime may be several. */
   readonly #entries = new Map<string, LedgerEntry>();
   readonly #intended = new Set<string>();
   readonly #refused = new Map<string, readonly Refused[]>();
@@ -58,7 +61,8 @@ export class Ledger {
   }
   /** Enters a candidate that something may be done to. */
   enter(kind: Candidate, name: string): void {
-    if (!this.#entries.has(name)) this.#entries.set(name, { kind, name, done: [], left: [] });
+    const key = keyOf(kind, name);
+    if (!this.#entries.has(key)) this.#entries.set(key, { kind, name, done: [], left: [] });
   }
   done(kind: Candidate, name: string, what: string): void {
     this.#change(kind, name, (e) => (e.done.includes(what) ? e : { ...e, done: [...e.done, what] }));
@@ -89,6 +93,7 @@ export class Ledger {
   }
   #change(kind: Candidate, name: string, f: (e: LedgerEntry) => LedgerEntry): void {
     this.enter(kind, name);
-    this.#entries.set(name, f(this.#entries.get(name)!));
+    const key = keyOf(kind, name);
+    this.#entries.set(key, f(this.#entries.get(key)!));
   }
 }

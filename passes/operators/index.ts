@@ -5,6 +5,7 @@ import { add, subtraction } from './arithmetic.ts';
 import { attention } from './attention.ts';
 import { elementwise } from './elementwise.ts';
 import { shape } from './extents.ts';
+import { fused } from './fused.ts';
 import { layerNormalization } from './layer-normalization.ts';
 import { matMul } from './mat-mul.ts';
 import { multiplications } from './multiplication.ts';
@@ -33,6 +34,7 @@ export const operators: readonly OperatorRecord[] = [
   softmax,
   split,
   ...products,
+  ...fused,
   ...qcOperators,
 ];
 

@@ -25,6 +25,8 @@ export interface OperatorRecord extends Traits {
   readonly heads?: (node: Node, size?: number) => Heads | null;
   /** Of an attention: whether keys and values of tokens before go in. */
   readonly hasCache?: (node: Node) => boolean;
+  /** What the ledger counts a node as that no rule of `raise` took apart. */
+  readonly unraised?: 'norm' | 'attention';
   /** Why a product with this constant is no linear; null when it is no product that anybody would ask about. */
   readonly productLeft?: (node: Node, constant: Tensor) => string | null;
 }

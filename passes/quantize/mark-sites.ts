@@ -10,7 +10,7 @@ import { attentionRoles, attentionsOf, isAttention } from '../model/attentions.t
 import { isHead } from '../model/head.ts';
 import { headInFloat, linearsOf, productLeft, weightOf, type Linear } from '../model/linears.ts';
 import { isNorm } from '../model/norms.ts';
-import { hasRole } from '../operators/index.ts';
+import { hasRole, recordOf } from '../operators/index.ts';
 import { schemeNamed } from './schemes.ts';
 
 /** Decides what is to be quantized: marks the inputs of linears, and of attention where the scheme asks for it. */
@@ -48,14 +48,18 @@ function enterCandidates(graph: Graph, ctx: PassContext): void {
   for (const node of graph.nodes) {
     if (isNorm(node)) ctx.ledger.enter('norm', nameOf(node));
     if (isAttention(node)) ctx.ledger.enter('attention', nameOf(node));
-    if (hasRole(node, 'softmax'))
-      ctx.ledger.left('attention', nameOf(node), `not recognised as attention: ${refusalOf(node, ctx) ?? 'the spelling is unknown'}`);
+    const kind = unrecognised(node);
+    if (kind) ctx.ledger.left(kind, nameOf(node), `not recognised as ${kind}: ${refusalOf(node, ctx) ?? 'the spelling is unknown'}`);
     enterLinear(node, ctx);
     enterBodies(node, ctx);
   }
   for (const refused of ctx.ledger.refused)
     if (refused.about === 'norm') ctx.ledger.left('norm', refused.node, `not recognised as norm: ${refusalText(refused)}`);
 }
+
+/** What a node is, or is in the middle of, that passes know no more of. */
+const unrecognised = (node: Node): 'norm' | 'attention' | null =>
+  hasRole(node, 'softmax') ? 'attention' : (recordOf(node).unraised ?? null);
 
 /** Why a rule of `raise` left a node as it was; null where none knew it. */
 function refusalOf(node: Node, ctx: PassContext): string | null {
@@ -77,8 +81,8 @@ function enterBodies(holder: Node, ctx: PassContext): void {
   const why = `inside the body of ${holder.op}: passes change the graph around it`;
   const linears = inner.filter((node) => productLeft(node) !== null || weightOf(node));
   for (const node of linears) ctx.ledger.left('linear', nameOf(node), why);
-  for (const node of inner.filter(isNorm)) ctx.ledger.left('norm', nameOf(node), why);
-  for (const node of inner) if (isAttention(node) || hasRole(node, 'softmax')) ctx.ledger.left('attention', nameOf(node), why);
+  for (const node of inner) if (isNorm(node) || unrecognised(node) === 'norm') ctx.ledger.left('norm', nameOf(node), why);
+  for (const node of inner) if (isAttention(node) || unrecognised(node) === 'attention') ctx.ledger.left('attention', nameOf(node), why);
   if (linears.length === 0) return;
   ctx.report(diagnostic('QC3302', `${linears.length} linears inside the body of ${holder.op} stay in float`, holder.loc));
 }

@@ -10,6 +10,9 @@ import { cacheExtents } from './attention/cache.ts';
 import { beforeTranspose } from './before-transpose.ts';
 import { einsum } from './einsum.ts';
 import { foldedAxes } from './folded-axes.ts';
+import { fusedEmbeddings } from './fused/embedding.ts';
+import { fusedRules } from './fused/index.ts';
+import { fusedNorms } from './fused/norms.ts';
 import { gelus } from './gelu.ts';
 import { identities } from './identities.ts';
 import { islands } from './islands.ts';
@@ -23,10 +26,11 @@ import { rmsNorms } from './rms-norm.ts';
 import { rotaryEmbeddings } from './rotary-embedding.ts';
 
 const norms: readonly RewriteRule[] = [...layerNorms, ...rmsNorms, normInParts];
-const normRules = new Set(norms.map((r) => r.name));
+const normRules = new Set([...norms, ...fusedNorms, ...fusedEmbeddings].map((r) => r.name));
 
 const parts: readonly RewriteRule[] = [
   ...identities,
+  ...fusedRules,
   foldNumbers,
   ...layouts,
   ...foldedAxes,

@@ -7,7 +7,7 @@ import { viewAs } from '../../ir/ops/view.ts';
 import { any, either, op, refuse, type Pattern } from '../../ir/pattern.ts';
 import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { headsOf, toHeads, toTokens } from './attention/heads.ts';
-import { fitted, sinkRepetition, tableOf } from './rotary-tables.ts';
+import { fitted, sinkRepetition, tableOf, turnRepetition } from './rotary-tables.ts';
 
 /** A part of `x` along an axis. */
 const upper: Pattern<{ readonly x: Value; readonly high: Value }> = {
@@ -97,7 +97,8 @@ const ofTokens: RewriteRule = {
     const build = Builder.before(node);
     const x = toTokens(build, rotary.x);
     const inputs = node.operands.map(({ value }, i) => (i === 0 ? x : value));
-    const attributes = Object.fromEntries(node.attributes);
+    // On tokens, the heads must be told.
+    const attributes = { ...Object.fromEntries(node.attributes), num_heads: int(heads.heads) };
     const y = build.node(node.op, inputs, { attributes, like: rotary.y, type: x.type, name: node.name }).output;
     graph.replace(rotary.y, toHeads(build, y, heads.heads));
     return 'applied';
@@ -105,4 +106,4 @@ const ofTokens: RewriteRule = {
 };
 
 /** Spellings of RotaryEmbedding. */
-export const rotaryEmbeddings: readonly RewriteRule[] = [sinkRepetition, byHalves, ofTokens];
+export const rotaryEmbeddings: readonly RewriteRule[] = [turnRepetition, sinkRepetition, byHalves, ofTokens];

@@ -1,20 +1,26 @@
-import { int } from '../../ir/attributes.ts';
+import { int, ints } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
 import { integersOf, scalarOf } from '../../ir/constants.ts';
 import type { Node, Value } from '../../ir/graph.ts';
-import { Cast, Concat, Cos, Expand, Mul, Shape, Sin, Unsqueeze } from '../../ir/ops/generated.ts';
+import { Cast, Concat, Cos, Expand, Mul, Shape, Sin, Transpose, Unsqueeze } from '../../ir/ops/generated.ts';
 import { viewAs } from '../../ir/ops/view.ts';
-import type { RewriteRule } from '../../ir/rewrite.ts';
+import { any, op } from '../../ir/pattern.ts';
+import { rule, type RewriteRule } from '../../ir/rewrite.ts';
 import { sameShape } from '../../ir/shapes/dims.ts';
 import { tensorType, type Dim } from '../../ir/types.ts';
 
-/** What `v` holds twice along its last axis, where it is made so; else null. */
-function repeated(v: Value | null): Value | null {
+/** What a value holds twice, one behind the other along an axis. */
+interface Repetition {
+  readonly once: Value;
+  readonly axis: number;
+}
+
+function repetitionIn(v: Value | null): Repetition | null {
   const concat = viewAs(Concat, v?.producer ?? null);
-  const [first, second, ...more] = concat?.inputs ?? [];
-  const rank = first?.type?.shape?.length ?? 0;
-  const last = concat?.axis === -1 || concat?.axis === rank - 1;
-  return first && rank > 0 && last && first === second && more.length === 0 ? first : null;
+  const [once, second, ...more] = concat?.inputs ?? [];
+  const rank = once?.type?.shape?.length ?? 0;
+  if (!concat || !once || rank === 0 || once !== second || more.length > 0) return null;
+  return { once, axis: concat.axis < 0 ? concat.axis + rank : concat.axis };
 }
 
 const elementwise: ReadonlySet<string> = new Set([Cos, Sin, Cast].map(({ schema }) => schema.op));
@@ -31,9 +37,10 @@ export const sinkRepetition: RewriteRule = {
   name: 'sink-repetition',
   apply(node, graph) {
     const operand = operandOf(node);
-    const once = operand === null ? null : repeated(node.input(operand));
+    const found = operand === null ? null : repetitionIn(node.input(operand));
     const { type } = node.output;
-    if (!once || !type) return 'no-match';
+    if (!found || !type) return 'no-match';
+    const { once, axis } = found;
     const build = Builder.before(node);
     const inputs = node.operands.map(({ value }, i) => (i === operand ? once : value));
     const made = build.node(node.op, inputs, {
@@ -41,19 +48,35 @@ export const sinkRepetition: RewriteRule = {
       like: node.output,
       type: tensorType(type.dtype, once.type!.shape),
     }).output;
-    const twice = build.make(Concat, { inputs: [made, made] }, { attributes: { axis: int(-1) }, like: node.output, name: node.name });
+    const twice = build.make(Concat, { inputs: [made, made] }, { attributes: { axis: int(axis) }, like: node.output, name: node.name });
     graph.replace(node.output, twice.concat_result);
     return 'applied';
   },
 };
 
+/** Transpose(Concat(x, x)) = Concat(y, y) with y = Transpose(x). */
+export const turnRepetition = rule('turn-repetition', op(Transpose, 'turn', { data: any('twice') }), ({ turn, twice }, build) => {
+  const found = repetitionIn(twice);
+  const { perm, transposed } = turn;
+  if (!found || !perm) return 'no-match';
+  const { dtype, shape } = found.once.type!;
+  const type = tensorType(
+    dtype,
+    perm.map((p) => shape![p]!),
+  );
+  const made = { attributes: { perm: ints(perm) }, like: transposed, type };
+  const once = build.make(Transpose, { data: found.once }, made).transposed;
+  const both = { attributes: { axis: int(perm.indexOf(found.axis)) }, like: transposed, name: turn.node.name };
+  build.graph.replace(transposed, build.make(Concat, { inputs: [once, once] }, both).concat_result);
+});
+
 /** The table [batch, seq, width / 2] of which `v`, [batch, 1, seq, width], holds two copies side by side; null where that is not known. */
 export function tableOf(v: Value, width: number): Value | null {
   const unsqueeze = viewAs(Unsqueeze, v.producer);
   const axes = integersOf(unsqueeze?.axes ?? null)?.join();
-  const table = axes === '1' || axes === '-3' ? repeated(unsqueeze!.data) : null;
-  const shape = table?.type?.shape;
-  return shape?.length === 3 && shape[2] === width / 2 ? table : null;
+  const found = axes === '1' || axes === '-3' ? repetitionIn(unsqueeze!.data) : null;
+  const shape = found?.once.type?.shape;
+  return shape?.length === 3 && found!.axis === 2 && shape[2] === width / 2 ? found!.once : null;
 }
 
 /** Tables with a row for each token of `x`, whose extents `axes` are batch and sequence: RotaryEmbedding does not broadcast them. */

@@ -29,6 +29,7 @@ describe('inspect', () => {
       outputs: [{ name: 'logits', type: 'f32[batch,seq,384]' }],
       externalFiles: [],
       recognised: { linears: 13, heads: 1, norms: 5, attentions: 2, caches: 0, sites: { norm: 4, linear: 4 } },
+      present: { linears: 13, norms: 5, attentions: 2 },
       metadata: {},
     });
     expect(found.bytes).toBe(readFileSync(fixture('opt-tiny-op13')).length);
@@ -42,6 +43,9 @@ describe('inspect', () => {
     const { refused } = await json('inspect', file, '--why');
     expect(refused).toHaveLength(1);
     expect(refused[0]).toMatchObject({ op: 'Softmax', rule: 'raise-attention', value: 'p' });
+    expect((await qc(['inspect', file])).stdout).toMatch(
+      /^recognised +0 linears \(0 of them heads\), 0 norms, 0 of 1 attentions \(0 with a cache\); /m,
+    );
     const { stdout } = await qc(['inspect', file, '--why']);
     expect(stdout).toMatch(/│ node +│ rule +│ reason +│ value +│/);
     expect(await json('inspect', file)).not.toHaveProperty('refused');

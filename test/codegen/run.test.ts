@@ -321,3 +321,19 @@ describe('opt-micro', () => {
       }),
   );
 });
+
+test('constants that an optimizer of ONNX Runtime named get other names, because it would name its own so again', async () => {
+  const bytes = model({
+    node: [
+      node('Split', ['x', 'splits'], ['a', 'b'], { attribute: [intAttribute('axis', 0)] }),
+      node('Squeeze', ['b', 'squeeze_axes_token_3'], ['c']),
+      node('Add', ['a', 'c'], ['y']),
+    ],
+    initializer: [i64('splits', [2], [2, 1]), i64('squeeze_axes_token_3', [1], [0])],
+    input: [value('x', 'f32', [3])],
+    output: [value('y', 'f32', [2])],
+  });
+  const graph = readModelBytes(bytes);
+  expect([...graph.constants].map((c) => c.name)).toEqual(['splits_1', 'squeeze_axes_token_3_1']);
+  expect(await run(encodeGraph(graph), { x: floatsOf([1, 2, 3], [3]) })).toEqual({ y: [4, 5] });
+});

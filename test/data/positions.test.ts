@@ -3,9 +3,10 @@ import { inMemory, parseGraph, type Graph } from '../../ir/index.ts';
 import { bytesFor } from '../../ir/types.ts';
 import { benchInput } from '../../src/bench/feeds.ts';
 import { modelInputs } from '../../src/data/inputs.ts';
-import { inputsOf, syntheticFeeds } from '../../src/model.ts';
+import { inputsOf, openModel, syntheticFeeds } from '../../src/model.ts';
 import { positionsOf } from '../../src/positions.ts';
-import { openFixture, plainExecutor, valueNamed } from '../support/run.ts';
+import { describeFamilies, familyPath } from '../support/families.ts';
+import { openFixture, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 
 const executor = plainExecutor();
 afterAll(() => executor.close());
@@ -43,6 +44,15 @@ describe('exported models', () => {
   });
 
   test('a model without tokens has none', () => expect(limitOf(openFixture('encoder-mha-op17'))).toBeNull());
+});
+
+describeFamilies('a decoder of onnxruntime-genai', () => {
+  test('has as many positions as its rotary tables have rows, raised or not', async () => {
+    const graph = openModel(familyPath('llama-genai'));
+    expect(limitOf(graph)).toBe(48);
+    await runPipeline(executor, graph, 'raise');
+    expect(limitOf(graph)).toBe(48);
+  });
 });
 
 const embedded = `

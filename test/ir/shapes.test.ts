@@ -6,7 +6,8 @@ import { formatType, type Dim } from '../../ir/types.ts';
 import { runOnce, type Feeds } from '../../passes/index.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
 import { crosses } from '../../src/runtime/boundary.ts';
-import { describeFamilies, familyPath } from '../support/families.ts';
+import { describeFamilies, familyPath, fusedFamilies } from '../support/families.ts';
+import { fusedForms, openForm } from '../support/fused-forms.ts';
 import { fixtureData, fixtureNames, i64, openFixture, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 
 const executor = plainExecutor();
@@ -279,7 +280,7 @@ function extentOf(d: Dim, real: number, bound: Map<string, number>): number | nu
 /** Runs a graph with every value as an output, and lists the values whose inferred type is not the real one. */
 async function disagreements(graph: Graph, feeds: Feeds): Promise<{ readonly wrong: readonly string[]; readonly checked: number }> {
   inferTypes(graph);
-  const values: readonly Value[] = [...graph.nodes].flatMap((n) => n.outputs);
+  const values: readonly Value[] = [...graph.nodes].flatMap((n) => n.outputs.filter((v) => v.name !== ''));
   const known = values.filter((v) => v.type !== null && crosses(v.type.dtype));
   const copy = cloneGraph(graph);
   copy.setOutputs(known.map((v) => valueNamed(copy, v.name)));
@@ -327,5 +328,24 @@ describeFamilies('and on models of other families', () => {
   test.each(['llama-ts17', 'neox-ts17', 'falcon-ts17', 'phi3-optimum'])('%s', async (name) => {
     const graph = openModel(familyPath(name));
     expect((await disagreements(graph, syntheticFeeds(graph, { sequence: 7, past: 3 }))).wrong).toEqual([]);
+  });
+});
+
+describe('and behind operators of ONNX Runtime', () => {
+  test.each(fusedForms.map((form) => [form.name, form] as const))('%s', async (_, form) => {
+    const graph = openForm(form);
+    const { wrong, checked } = await disagreements(graph, form.feeds);
+    expect(wrong).toEqual([]);
+    expect(checked).toBe([...graph.nodes].flatMap((n) => n.outputs).filter((v) => v.name !== '').length);
+  });
+});
+
+describeFamilies('and on fused models no type is lost', () => {
+  test.each(fusedFamilies)('%s', async (name) => {
+    const graph = openModel(familyPath(name));
+    const values = [...graph.nodes].flatMap((n) => n.outputs);
+    for (const v of values) graph.setType(v, null);
+    expect((await disagreements(graph, syntheticFeeds(graph, { sequence: 7, past: 3 }))).wrong).toEqual([]);
+    expect(values.filter((v) => !v.type?.shape).map((v) => v.name)).toEqual([]);
   });
 });

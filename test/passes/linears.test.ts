@@ -61,9 +61,10 @@ const left: Readonly<Record<string, readonly [reason: string, text: string]>> = 
     'a Conv with a kernel of 1',
     'const %w: f32[4,8,1] = random 3 %i = Transpose(%x) {perm = [0, 2, 1]} %y: f32[2,4,3] = Conv(%i, %w)',
   ],
-  FusedMatMul: [
-    'com.microsoft.FusedMatMul is not taken apart',
-    'const %w: f32[8,4] = random 3 %y: f32[2,3,4] = com.microsoft.FusedMatMul(%x, %w) {alpha = 0.5, transA = 0, transB = 0}',
+  FusedGemm: [
+    'com.microsoft.FusedGemm is not taken apart',
+    `const %w: f32[8,4] = random 3 const %r: i64[2] = [6, 8] const %b: i64[3] = [2, 3, 4] %f: f32[6,8] = Reshape(%x, %r)
+    %g: f32[6,4] = com.microsoft.FusedGemm(%f, %w) {activation = "Elu", activation_alpha = 1.0, alpha = 1.0, beta = 1.0, transA = 0, transB = 0} %y: f32[2,3,4] = Reshape(%g, %b)`,
   ],
   'a linear inside an If': [
     'inside the body of If',

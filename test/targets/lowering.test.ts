@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import { cloneGraph, dense, fakeQuantize, Graph, inMemory, int, integers, lazy, Node, parseGraph, sites, verify } from '../../ir/index.ts';
 import { packedInt4, quantizedWeight, runs } from '../../codegen/targets/quantized.ts';
 import { largestDifference, runOnce, type Feeds } from '../../passes/index.ts';
-import { elements, errorOf, f32, numbers, opsOf, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
+import { elements, errorOf, f32, i64, numbers, opsOf, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
 import { maskedSamples, subject } from '../passes/zoo.ts';
 import { linear, scales, zeros, type LinearSpec, type Quantizer } from './linear.ts';
 
@@ -313,25 +313,38 @@ describe('rotary embeddings', () => {
     ['of heads on an axis of their own', '[2,3,5,8]', '[2,5,4]', ''],
     ['of tokens', '[2,5,24]', '[2,5,4]', 'num_heads = 3'],
     ['of a part of each head', '[2,5,24]', '[2,5,2]', 'num_heads = 3, rotary_embedding_dim = 4'],
+    ['of neighbours', '[2,3,5,8]', '[2,5,4]', 'interleaved = 1'],
+    ['of neighbours in a part of each head', '[2,5,24]', '[2,5,2]', 'num_heads = 3, rotary_embedding_dim = 4, interleaved = 1'],
+    ['of heads by positions', '[2,3,5,8]', '[7,4]', ''],
+    ['of neighbours by positions', '[2,5,24]', '[7,4]', 'num_heads = 3, interleaved = 1'],
   ])('%s are primitives of opset 21 that compute the same', async (_, x, table, attributes) => {
-    const graph = parseGraph(`graph @rotary(%x: f32${x}, %c: f32${table}, %s: f32${table}) {
-      %y: f32${x} = RotaryEmbedding(%x, %c, %s) {${attributes}} return %y }`);
+    const positions = table.split(',').length === 2;
+    const graph = parseGraph(`graph @rotary(%x: f32${x}, %c: f32${table}, %s: f32${table}, %i: i64[2,5]) {
+      %y: f32${x} = RotaryEmbedding(%x, %c, %s${positions ? ', %i' : ''}) {${attributes}}
+      %z: i64[2,5] = Neg(%i) return %y, %z }`);
     const random = (name: 'x' | 'c' | 's', seed: number) =>
       randomFeed(graph.inputs.find((v) => v.name === name)!.type!.shape as number[], seed);
-    const given = { x: random('x', 1), c: random('c', 2), s: random('s', 3) };
+    const given = { x: random('x', 1), c: random('c', 2), s: random('s', 3), i: i64([2, 5], [3, 4, 5, 6, 0, 1, 1, 2, 3, 0]) };
     const { before, after, lowered } = await both(graph, 'portable', given);
     expect(largestDifference(before, after)).toBeLessThan(1e-6);
     expect(opsOf(lowered)).not.toContain('RotaryEmbedding');
     expect(lowered.opsets.get('')).toBe(21);
   });
-  test.each(['interleaved = 1', 'num_heads = 0'])('of another form stay, and so does the norm beside it: %s', async (attributes) => {
+  test('two by the same positions take the same rows', () => {
     const graph = parseGraph(`graph @rotary(%x: f32[2,3,5,8], %c: f32[7,4], %s: f32[7,4], %i: i64[2,5]) {
-      const %g: f32[8] = random 4
-      %n: f32[2,3,5,8] = RMSNormalization(%x, %g)
-      %y: f32[2,3,5,8] = RotaryEmbedding(%n, %c, %s, %i) {${attributes}} return %y }`);
+      %y: f32[2,3,5,8] = RotaryEmbedding(%x, %c, %s, %i)
+      %z: f32[2,3,5,8] = RotaryEmbedding(%y, %c, %s, %i) return %z }`);
+    lowerTo(targetNamed(targets, 'portable'), graph);
+    expect(opsOf(graph).filter((op) => op === 'Gather' || op === 'Unsqueeze')).toHaveLength(4);
+  });
+  test('of unknown width stay, and so does the norm beside them', () => {
+    const graph = parseGraph(`graph @rotary(%x: f32[2,3,5,8], %c: f32[2,5,4], %s: f32[2,5,4]) {
+      %g: f32[8] = custom.Gain(%x)
+      %n: f32[2,3,5,C] = RMSNormalization(%x, %g)
+      %y: f32[2,3,5,C] = RotaryEmbedding(%n, %c, %s) return %y }`);
     lowerTo(targetNamed(targets, 'portable'), graph);
     settleOpset(graph);
-    expect(opsOf(graph)).toEqual(['RMSNormalization', 'RotaryEmbedding']);
+    expect(opsOf(graph)).toEqual(['custom.Gain', 'RMSNormalization', 'RotaryEmbedding']);
     expect(graph.opsets.get('')).toBe(23);
   });
 });

@@ -12,7 +12,8 @@ const words = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/));
 /** The allow list: products, norms (`stash_type` keeps their statistics in f32) and quantizers. */
 export const allowList = words(
   `MatMul Gemm Einsum Conv LayerNormalization RMSNormalization Attention RotaryEmbedding QuantizeLinear DequantizeLinear
-  com.microsoft.MatMulNBits`,
+  com.microsoft.MatMulNBits com.microsoft.GroupQueryAttention com.microsoft.RotaryEmbedding com.microsoft.SkipLayerNormalization
+  com.microsoft.SkipSimplifiedLayerNormalization`,
 );
 
 /** The follow list: operators that have f16 on CUDA, and whose error in it is that of one rounding. Casts have a rule of their own. */

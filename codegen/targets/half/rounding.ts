@@ -10,7 +10,8 @@ import { tensorType } from '../../../ir/types.ts';
  */
 export function roundingHalves(graph: Graph): Graph {
   const copy = cloneGraph(graph);
-  for (const node of [...copy.nodes]) for (const value of node.outputs) if (value.type?.dtype === 'f16') roundBehind(copy, value);
+  const read = [...copy.nodes].flatMap((n) => n.outputs).filter((v) => v.uses.size > 0);
+  for (const value of read) if (value.type?.dtype === 'f16') roundBehind(copy, value);
   return copy;
 }
 

@@ -1,6 +1,9 @@
 import type { Graph, Node } from '../../../ir/graph.ts';
 import { DynamicQuantize, FakeQuantize } from '../../../ir/ops/qc.ts';
+import { GroupQueryAttention, MatMulNBits, RotaryEmbedding } from '../../../ir/ops/microsoft.ts';
 import { viewAs } from '../../../ir/ops/view.ts';
+import { lowerToGroupQueryAttentions } from '../fused/group-query-attention.ts';
+import { lowerToRotaryEmbeddings } from '../fused/rotary-embedding.ts';
 import { lowerInt4InInt8 } from '../int4-in-int8.ts';
 import { lowerToNbits, nbitsRefusal } from '../nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
@@ -12,7 +15,7 @@ import { layout } from './layout.ts';
 export const ortCpu: Target = {
   name: 'ort-cpu',
   summary: 'stock ONNX Runtime on the CPU: MatMulNBits and fused static int8; small and fast',
-  operators: new Set(['com.microsoft.MatMulNBits']),
+  operators: new Set([MatMulNBits, GroupQueryAttention, RotaryEmbedding].map(({ schema }) => schema.op)),
   floats: 'f32',
   weights: 'signed',
   layout,
@@ -22,6 +25,8 @@ export const ortCpu: Target = {
       const weight = quantizedWeight(node.input(1));
       if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight) });
     });
+    lowerToGroupQueryAttentions(graph);
+    lowerToRotaryEmbeddings(graph);
     return report;
   },
 };

@@ -1,4 +1,14 @@
 import type { Graph, Node } from '../../../ir/graph.ts';
+import {
+  GroupQueryAttention,
+  MatMulNBits,
+  RotaryEmbedding,
+  SkipLayerNormalization,
+  SkipSimplifiedLayerNormalization,
+} from '../../../ir/ops/microsoft.ts';
+import { lowerToGroupQueryAttentions } from '../fused/group-query-attention.ts';
+import { lowerToRotaryEmbeddings } from '../fused/rotary-embedding.ts';
+import { lowerToSkipNorms } from '../fused/skip-norm.ts';
 import { inBlocks, lowerToNbits, weightRefusal } from '../nbits.ts';
 import { quantizedWeight, type QuantizedWeight } from '../quantized.ts';
 import type { Lowered, Target } from '../target.ts';
@@ -11,12 +21,17 @@ import { quantizerOf } from './quantizer.ts';
 /**
  * Stock ONNX Runtime on CUDA. Its provider multiplies f16 with weights of 4 and 8 bits (MatMulNBits), and int8 with int8 to int32
  * (MatMulInteger). It has no operator that quantizes within a product: QDQ around one runs in float, or on the CPU with copies. So an
- * activation is quantized for a long int8 product alone, and otherwise stays in float, which is as fast and more exact.
+ * activation is quantized for a long int8 product alone, and otherwise stays in float, which is as fast and more exact. A sum and its norm
+ * are one launch where they are one operator; on the CPU, where nothing is launched, that operator is slower than the two.
  */
 export const ortCuda: Target = {
   name: 'ort-cuda',
   summary: 'stock ONNX Runtime on CUDA: 4- and 8-bit weights in MatMulNBits, long int8 products in MatMulInteger, the rest in f16',
-  operators: new Set(['com.microsoft.MatMulNBits']),
+  operators: new Set(
+    [MatMulNBits, GroupQueryAttention, RotaryEmbedding, SkipLayerNormalization, SkipSimplifiedLayerNormalization].map(
+      ({ schema }) => schema.op,
+    ),
+  ),
   floats: 'f16',
   weights: 'float',
   layout,
@@ -28,6 +43,9 @@ export const ortCuda: Target = {
       const weight = quantizedWeight(node.input(1));
       if (weight) report.push({ kind: 'linear', name: nameOf(node), ...lowerProduct(graph, node, weight, codes) });
     });
+    lowerToGroupQueryAttentions(graph);
+    lowerToRotaryEmbeddings(graph);
+    lowerToSkipNorms(graph);
     return report;
   },
 };

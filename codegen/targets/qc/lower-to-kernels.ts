@@ -2,18 +2,23 @@ import { int } from '../../../ir/attributes.ts';
 import { Builder } from '../../../ir/builder.ts';
 import type { Graph, Node } from '../../../ir/graph.ts';
 import { Cast } from '../../../ir/ops/generated.ts';
+import { GroupQueryAttention } from '../../../ir/ops/microsoft.ts';
 import { FakeQuantize } from '../../../ir/ops/qc.ts';
 import { isOutput } from '../../../ir/pattern.ts';
 import { tensorType } from '../../../ir/types.ts';
 import { emitKernel } from '../../kernels/emit-kernel.ts';
 import { kernelOperators } from '../../kernels/operators.ts';
+import { lowerToGroupQueryAttentions } from '../fused/group-query-attention.ts';
 import type { Lowered } from '../target.ts';
 import { forEachOf, eraseSites, nameOf } from '../nodes.ts';
 import { fuseNorm, fuseProduct } from './fusions.ts';
 import { lowerProduct, type Codes } from './products.ts';
 
-/** The operators of our library, as a graph spells them. */
-export const kernels: ReadonlySet<string> = new Set(Object.keys(kernelOperators).map((name) => `qc.${name}`));
+/** The operators of our library, as a graph spells them, and what ONNX Runtime has for caches. */
+export const operators: ReadonlySet<string> = new Set([
+  ...Object.keys(kernelOperators).map((name) => `qc.${name}`),
+  GroupQueryAttention.schema.op,
+]);
 
 /** Turns products, quantizers and norms into our operators, which are the same on every device. */
 export function lowerToKernels(graph: Graph): readonly Lowered[] {
@@ -31,6 +36,7 @@ export function lowerToKernels(graph: Graph): readonly Lowered[] {
     const done = fuseNorm(graph, node);
     if (done) report.push(done);
   });
+  lowerToGroupQueryAttentions(graph);
   return report;
 }
 

@@ -23,7 +23,7 @@ function inspectionText(found: Inspection, colors: Colors): string {
       ([type, t]) => ['', `${type.padEnd(6)}${bytesText(t.bytes)} in ${t.tensors} tensors`] as const,
     ),
     ['nodes', `${found.nodes}: ${entries(found.operators)}`],
-    ['recognised', recognised ? recognisedText(recognised) : `nothing: ${found.notRecognised}`],
+    ['recognised', recognised ? recognisedText(recognised, found.present!) : `nothing: ${found.notRecognised}`],
     ...Object.entries(found.metadata).map(([key, text], i) => [i === 0 ? 'metadata' : '', `${key} = ${text}`] as const),
   ];
   const refused = found.refused ? [refusedText(found.refused, colors)] : [];
@@ -42,8 +42,17 @@ function refusedText(refused: NonNullable<Inspection['refused']>, colors: Colors
   return `\n${table(['node', 'rule', 'reason', 'value'], rows, colors)}`;
 }
 
-function recognisedText({ linears, heads, norms, attentions, caches, sites }: NonNullable<Inspection['recognised']>): string {
-  return `${linears} linears (${heads} of them heads), ${norms} norms, ${attentions} attentions (${caches} with a cache); sites: ${entries(sites) || 'none'}`;
+function recognisedText(
+  { linears, heads, norms, attentions, caches, sites }: NonNullable<Inspection['recognised']>,
+  present: NonNullable<Inspection['present']>,
+): string {
+  const of = (n: number, all: number): string => (n === all ? `${n}` : `${n} of ${all}`);
+  const counts = [
+    `${of(linears, present.linears)} linears (${heads} of them heads)`,
+    `${of(norms, present.norms)} norms`,
+    `${of(attentions, present.attentions)} attentions (${caches} with a cache)`,
+  ];
+  return `${counts.join(', ')}; sites: ${entries(sites) || 'none'}`;
 }
 
 const entries = (counts: Readonly<Record<string, number>>): string =>
