@@ -21,6 +21,7 @@ export function inferTypes(graph: Graph): Known['contents'] {
     contents: (v) => (v === null ? null : (contents.get(v) ?? constantContents(v))),
   };
   for (const node of graph.nodes) {
+    for (const body of node.bodies) inferTypes(body);
     const results = inferNode(node, known);
     node.outputs.forEach((out, i) => {
       const found = results[i];
@@ -28,7 +29,6 @@ export function inferTypes(graph: Graph): Known['contents'] {
       graph.setType(out, symbols.complete(better(out.type, found.type)));
       if (found.contents) contents.set(out, found.contents);
     });
-    for (const body of node.bodies) inferTypes(body);
   }
   return known.contents;
 }

@@ -182,6 +182,23 @@ const reduce: Rule = (node, known) => {
   return [{ type: typed(dtypeOf(node, 0, known), result) }];
 };
 
+/** The place of an extreme along one axis. */
+const argument: Rule = (node, known) => {
+  const s = shapeOf(node, 0, known);
+  const axis = axisOf(intAttribute(node, 'axis', 0), s?.length ?? 0);
+  const kept = intAttribute(node, 'keepdims', 1) === 1 ? [1] : [];
+  return [{ type: typed('i64', s && s.flatMap((d, i) => (i === axis ? kept : [d]))) }];
+};
+
+/** What both branches give; an extent that is not the same is unknown. */
+const branches: Rule = (node) =>
+  node.outputs.map((_, i) => {
+    const [first, ...others] = node.bodies.map((body) => body.outputs[i]?.type ?? null);
+    const same = others.every((t) => t?.dtype === first?.dtype && t?.shape?.length === first?.shape?.length);
+    const shape = first?.shape?.map((d, axis) => (others.every((t) => t?.shape?.[axis] === d) ? d : null)) ?? null;
+    return { type: first && same ? typed(first.dtype, shape) : null };
+  });
+
 const cast: Rule = (node, known) => {
   const dtype = dtypes[intAttribute(node, 'to', 1) - 1] ?? null;
   return [{ type: typed(dtype, shapeOf(node, 0, known)), contents: known.contents(node.input(0)) }];
@@ -312,6 +329,8 @@ export const rules: Readonly<Record<string, Rule>> = {
   MatMul: matMul,
   Gemm: gemm,
   Conv: conv,
+  ...table('ArgMax ArgMin', argument),
+  If: branches,
   ...table('ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 ReduceSumSquare', reduce),
   Cast: cast,
   CastLike: (node, known) => [{ type: typed(dtypeOf(node, 1, known), shapeOf(node, 0, known)) }],

@@ -5,7 +5,7 @@ import { benchInput } from '../../src/bench/feeds.ts';
 import { modelInputs } from '../../src/data/inputs.ts';
 import { inputsOf, openModel, syntheticFeeds } from '../../src/model.ts';
 import { positionsOf } from '../../src/positions.ts';
-import { describeFamilies, familyPath } from '../support/families.ts';
+import { familyPath } from '../support/families.ts';
 import { openFixture, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 
 const executor = plainExecutor();
@@ -46,7 +46,7 @@ describe('exported models', () => {
   test('a model without tokens has none', () => expect(limitOf(openFixture('encoder-mha-op17'))).toBeNull());
 });
 
-describeFamilies('a decoder of onnxruntime-genai', () => {
+describe('a decoder of onnxruntime-genai', () => {
   test('has as many positions as its rotary tables have rows, raised or not', async () => {
     const graph = openModel(familyPath('llama-genai'));
     expect(limitOf(graph)).toBe(48);

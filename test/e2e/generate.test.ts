@@ -6,7 +6,7 @@ import { modelInputs } from '../../src/data/inputs.ts';
 import { inputsOf, lookInto } from '../../src/model.ts';
 import { unknownLocation } from '../../ir/diagnostics.ts';
 import { scratch } from '../data/arrays.ts';
-import { describeFamilies, familyPath } from '../support/families.ts';
+import { familyPath } from '../support/families.ts';
 import { elements, fusingExecutor, i64 } from '../support/run.ts';
 
 const folder = scratch();
@@ -40,7 +40,7 @@ test('a model without caches reads the whole sequence again for each token', asy
   expect(found.decode.tokensPerSecond).toBeCloseTo((1000 * 5) / found.decode.milliseconds, 6);
 });
 
-describeFamilies('caches go from step to step', () => {
+describe('caches go from step to step', () => {
   const seen = new Set<number>();
   test.each(['opt-optimum', 'gpt2-optimum', 'bloom-optimum', 'llama-optimum', 'qwen3-optimum', 'falcon-optimum'])(
     '%s: the tokens are those of reading the whole sequence',

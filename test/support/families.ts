@@ -1,21 +1,28 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe } from '@jest/globals';
 
-/** Small models with random weights by real exporters, one for each family of transformers and exporter; kept beside the repository. */
-export const familyFolder = join('..', 'shared', 'families', 'fixtures');
+/** Small models with random weights by real exporters, one for each family of transformers and exporter: scripts/fixtures/export_families.py. */
+export const familyFolder = join('test', 'fixtures', 'families');
 export const familyPath = (name: string): string => join(familyFolder, `${name}.onnx`);
 
-const there = existsSync(familyFolder);
+/** What a model holds by the count of torch's modules: linears as PyTorch has them; some exporters pack or join them. */
+export interface Held {
+  readonly linears: number;
+  readonly norms: number;
+  readonly attentions: number;
+  readonly caches: number;
+}
+
+const held = JSON.parse(readFileSync(join(familyFolder, 'families.json'), 'utf8')) as Readonly<Record<string, Held>>;
+export const heldBy = (name: string): Held => held[name]!;
+
+/** The names of all. */
+export const families: readonly string[] = Object.keys(held);
+
+/** What ONNX Runtime does not run as it is: an operator that only its GPU has, shapes that it refuses. */
+const unrunnable = /^(mamba|mixtral|phi2-genai|t5-ortopt)/;
+
 /** Those that ONNX Runtime's optimizers or the builder of onnxruntime-genai wrote, with operators that only ONNX Runtime has. */
-export const fusedFamilies: readonly string[] = (there ? readdirSync(familyFolder) : [])
-  .flatMap((file) => /^(.*-(?:ortext|ortopt|genai|genai4))\.onnx$/.exec(file)?.[1] ?? [])
-  .toSorted();
-
-/** What a model holds by its author's count. Linears as the exporter of PyTorch leaves them; others pack or join some. */
-export const heldBy = (name: string): { readonly attentions: number; readonly norm: number; readonly linear: number } =>
-  JSON.parse(readFileSync(join(familyFolder, `${name}.json`), 'utf8')) as ReturnType<typeof heldBy>;
-
-/** A description, which says so where the models are absent and its tests are skipped. */
-export const describeFamilies = (name: string, tests: () => void): void =>
-  there ? describe(name, tests) : describe.skip(`${name} (skipped: there is no ${familyFolder})`, tests);
+export const fusedFamilies: readonly string[] = families.filter(
+  (name) => /-(ortext|ortopt|genai|genai4)$/.test(name) && !unrunnable.test(name),
+);
