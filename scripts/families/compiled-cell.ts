@@ -49,7 +49,11 @@ export async function compiledCell(model: string, passes: string, scratch: strin
 function samplesOf(graph: Graph, seed: number, samples: number): string {
   const next = random(seed);
   const inputs = modelInputs(inputsOf(graph));
-  const given = inputs.all.filter((i) => !['mask', 'positions', 'token-types', 'cache', 'cache-branch'].includes(roleOf(i, inputs) ?? ''));
+  const branches = inputs.all.some((i) => roleOf(i, inputs) === 'cache-branch');
+  // A cache of what an encoder gave is data, unless a branch leaves it unread.
+  const isGiven = (i: ModelInput): boolean => roleOf(i, inputs) === 'cache' && i.name.includes('encoder') && !branches;
+  const made = ['mask', 'positions', 'token-types', 'cache', 'cache-branch'];
+  const given = inputs.all.filter((i) => isGiven(i) || !made.includes(roleOf(i, inputs) ?? ''));
   const line = (): string => JSON.stringify(Object.fromEntries(given.map((i) => [i.name, nested(valueOf(i, next), shapeOf(i))])));
   return Array.from({ length: samples }, line).join('\n');
 }

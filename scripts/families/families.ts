@@ -2,8 +2,10 @@
  * What is recognised in models of many families by many exporters, and how well they stand quantization.
  *
  * npm run families [-- --models DIR] [--counts] [--json FILE] [NAME ...]
+ * npm run families -- --page FILE ...
  *
- * Prints the matrix, and writes docs/families.md when it looked at all models. --counts leaves out the compiles. The models are those of
+ * Prints the matrix, and writes docs/families.md when it looked at all models; from files that --json wrote, with --page, so that several
+ * processes can share the work. --counts leaves out the compiles. The models are those of
  * scripts/fixtures/export_families.py.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -40,8 +42,15 @@ const { values, positionals } = parseArgs({
     models: { type: 'string', default: 'test/fixtures/families' },
     counts: { type: 'boolean', default: false },
     json: { type: 'string' },
+    page: { type: 'boolean', default: false },
   },
 });
+if (values.page) {
+  const cells = positionals.flatMap((file) => JSON.parse(readFileSync(file, 'utf8')) as readonly Cell[]);
+  writeFileSync('docs/families.md', page(cells.toSorted((a, b) => (a.name < b.name ? -1 : 1))));
+  process.exit();
+}
+
 const truths = JSON.parse(readFileSync(join(values.models, 'families.json'), 'utf8')) as Readonly<Record<string, Truth>>;
 const names = Object.keys(truths).filter(
   (name) => positionals.length === 0 || positionals.some((p) => name === p || name.startsWith(`${p}-`)),

@@ -45,7 +45,7 @@ describe('caches go from step to step', () => {
   test.each(['opt-optimum', 'gpt2-optimum', 'bloom-optimum', 'llama-optimum', 'qwen3-optimum', 'falcon-optimum'])(
     '%s: the tokens are those of reading the whole sequence',
     async (name) => {
-      for (const start of [prompt, [7], [30, 9, 22, 14, 8]]) {
+      for (const start of [prompt, [7, 30, 9]]) {
         const { tokens, caches } = await generated(familyPath(name), { prompt: start });
         expect(caches).toBe(lookInto(familyPath(name)).inputs.filter((v) => v.name.startsWith('past')).length);
         expect(tokens).toEqual(await byWholeSequences(familyPath(name), 6, start));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseGraph, traitsOf, type Graph, type Node } from '../../ir/index.ts';
 import * as generated from '../../ir/ops/generated.ts';
+import * as microsoft from '../../ir/ops/microsoft.ts';
 import { operatorsWith } from '../../ir/ops/traits.ts';
 import * as qc from '../../ir/ops/qc.ts';
 import { attentionFed, attentionsOf, headsOf } from '../../passes/model/attentions.ts';
@@ -18,7 +19,8 @@ describe('records', () => {
     expect(names.filter((op, i) => names.indexOf(op) !== i)).toEqual([]);
   });
   test('operators of records and traits exist', () => {
-    const known = new Set([...Object.keys(generated), ...Object.values(qc).map((c) => (c as { schema?: { op: string } }).schema?.op)]);
+    const views = [...Object.values(generated), ...Object.values(microsoft), ...Object.values(qc)];
+    const known = new Set(views.map((c) => (c as { schema?: { op: string } }).schema?.op));
     const named = [...operators.map((o) => o.op), ...operatorsWith(() => true)].filter((op) => !op.startsWith('com.microsoft.'));
     expect(named.filter((op) => !known.has(op))).toEqual([]);
   });
