@@ -32,5 +32,7 @@ const exact = ({ compiled }: Cell): string => {
 
 const figure = ({ compiled }: Cell, passes: string): string => {
   const cell = compiled[passes];
-  return cell ? (cell.error ?? cell.sqnr!.toFixed(0)) : '';
+  if (!cell) return '';
+  // JSON has no infinity.
+  return cell.error ?? (cell.sqnr === null || !Number.isFinite(cell.sqnr) ? 'equal' : cell.sqnr.toFixed(0));
 };

@@ -105,7 +105,7 @@ function split(build: Builder, x: Value, stem: string, sizes: readonly number[])
   const { dtype, shape } = x.type!;
   const results = sizes.map((size, i) => ({
     name: build.graph.freshName(`${stem}_${i}`),
-    type: tensorType(dtype, shape!.with(-1, size)),
+    type: tensorType(dtype, shape!.with(shape!.length - 1, size)),
   }));
   return build.insert({ op: 'Split', inputs: [x, build.ints('sizes', sizes)], attributes: { axis: int(-1) }, results }).outputs;
 }
