@@ -232,9 +232,15 @@ const split: Rule = (node, known) => {
   const sizes = known.contents(node.input(1)) ?? intsAttribute(node, 'split');
   const axis = s ? axisOf(intAttribute(node, 'axis', 0), s.length) : 0;
   const even = s ? divide(s[axis] ?? null, node.outputs.length) : null;
-  return node.outputs.map((_, k) => ({
-    type: typed(dtypeOf(node, 0, known), s ? s.map((d, i) => (i === axis ? (sizes?.[k] ?? even) : d)) : null),
-  }));
+  const contents = s?.length === 1 ? known.contents(node.input(0)) : null;
+  let start: number | null = 0;
+  return node.outputs.map((_, k) => {
+    const size = s && (sizes?.[k] ?? even);
+    const end: number | null = start !== null && typeof size === 'number' ? start + size : null;
+    const part = start !== null && end !== null ? (contents?.slice(start, end) ?? null) : null;
+    start = end;
+    return { type: typed(dtypeOf(node, 0, known), s && s.map((d, i) => (i === axis ? size : d))), contents: part };
+  });
 };
 
 const flatten: Rule = (node, known) => {

@@ -213,6 +213,13 @@ describe('inference', () => {
       'f16 f16 i64 i64[1,8]',
     ],
     [
+      'parts of a shape are extents',
+      `graph @g(%x: f32[b,s,6]) { const %n: i64[2] = [1, 2] %h = Shape(%x) %p, %q = Split(%h, %n) {axis = 0}
+      const %l: i64[1] = [2] const %o: i64[1] = [0] %r = Concat(%p, %q, %l) {axis = 0} const %m: i64[4] = [1, 1, 3, 1]
+      %d = Div(%r, %m) %y = Reshape(%x, %d) return %y }`,
+      'f32[b,s,2,2]',
+    ],
+    [
       'gives an unknown extent one name all the way down',
       'graph @g(%n: i64[]) { const %o: i64[] = [0] const %i: i64[] = [1] %z = Range(%o, %n, %i) %u = Neg(%z) %w = Range(%o, %n, %i) return %z, %u, %w }',
       'i64[?1] i64[?1] i64[?2]',
