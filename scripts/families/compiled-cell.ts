@@ -58,8 +58,12 @@ function samplesOf(graph: Graph, seed: number, samples: number): string {
   return Array.from({ length: samples }, line).join('\n');
 }
 
-const shapeOf = ({ shape }: ModelInput): readonly number[] =>
-  (shape ?? []).map((d, axis) => (typeof d === 'number' ? d : axis === 0 ? 1 : tokens));
+/** What open extents are: of a picture, or of a sequence. */
+const openExtents = ({ name, shape }: ModelInput): readonly number[] =>
+  name === 'pixel_values' ? [1, 3, 32, 32] : (shape ?? []).map((_, axis) => (axis === 0 ? 1 : tokens));
+
+const shapeOf = (input: ModelInput): readonly number[] =>
+  (input.shape ?? []).map((d, axis) => (typeof d === 'number' ? d : openExtents(input)[axis]!));
 
 function valueOf(input: ModelInput, next: () => number): readonly number[] {
   const isInteger = /^[iu]\d/.test(input.dtype);
