@@ -2,6 +2,18 @@ import { blocks, generated, table } from '../markdown.ts';
 import { pipelines } from './compiled-cell.ts';
 import type { Cell } from './families.ts';
 
+/** Why some cells are less than whole. */
+const blocksOfReasons = [
+  'Where a cell is less than whole:',
+  '',
+  '- `genai`: query, key and value are one linear, which counts once. `genai4`: its weights have 4 bits already (`QC4108`).',
+  '- `decoder_with_past`: the linears that make keys and values of the encoder are not in the file, and nothing is appended to their caches.',
+  '- `decoder_model_merged`: all lies in the bodies of an `If`, which stay as they are, with a warning.',
+  '- `deberta-v2` but by dynamo: positions are added from gathered tables between scores and softmax; the ledger names the value.',
+  '- `mamba`, `mixtral`: state spaces and routers are left; by TorchScript mixtral runs with the tokens of its export alone (`QC5001`).',
+  '- `phi2-genai` and `t5-ortopt` do not run on the CPU of ONNX Runtime as they are (`QC5001`).',
+].join('\n');
+
 /** docs/families.md. */
 export function page(cells: readonly Cell[]): string {
   return blocks(
@@ -13,6 +25,7 @@ export function page(cells: readonly Cell[]): string {
       "torch's modules. SQNR is that of the outputs at w8a8 for `ort-cpu`, in dB, by pipeline; weights are random, so it shows that nothing",
       'is broken, and not how good a method is. `npm run families` prints and writes this page.',
     ].join('\n'),
+    blocksOfReasons,
     table(
       ['model', 'linears', 'norms', 'attentions', 'caches', 'Gathers left', 'exact to', ...pipelines],
       cells.map((c) => [c.name, ...counts(c), gathers(c), exact(c), ...pipelines.map((p) => figure(c, p))]),
