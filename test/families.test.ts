@@ -9,7 +9,7 @@ const kinds = ['linears', 'norms', 'attentions', 'caches'] as const;
 const documented = new Map(
   readFileSync('docs/families.md', 'utf8')
     .split('\n')
-    .filter((line) => /^\| [\w.-]+-[\w.-]+ \|/.test(line))
+    .filter((line) => /^\| [a-z][\w.-]+-[\w.-]+ \|/.test(line))
     .map((line) => line.split('|').map((cell) => cell.trim()))
     .map(([, name, ...cells]) => [name!, kinds.map((_, i) => (/^\d+\//.test(cells[i]!) ? Number.parseInt(cells[i]!, 10) : null))] as const),
 );
