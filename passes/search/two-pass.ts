@@ -2,7 +2,7 @@
  * How many candidates the search takes at most: in the coarse pass, in the fine one for all valleys together, and at last beside the best.
  * Losses are rugged, because a threshold decides which way weights round: neighbours of the best differ from it by some percent.
  */
-const passSizes = { coarse: 16, fine: 8, last: 4 };
+const passSizes = { coarse: 24, fine: 8, last: 4 };
 /** How many valleys of the coarse pass the fine one looks into. */
 const valleyCount = 2;
 
