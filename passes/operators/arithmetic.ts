@@ -8,7 +8,11 @@ import type { OperatorRecord, Up } from './record.ts';
 
 /** T(x + b) = L(x) + T(b), L being T without its shift. */
 const up: Up = {
-  freedom: (node, size) => (isChannelVector(node.input(1), size) ? only(size, { perm: true, scale: true, shift: true }) : null),
+  freedom(node, size) {
+    // One number for each token has no channels that could move.
+    const whole = size === 1 || node.input(0)?.type?.shape?.at(-1) !== 1;
+    return whole && isChannelVector(node.input(1), size) ? only(size, { perm: true, scale: true, shift: true }) : null;
+  },
   onward: () => [{ operand: 0, without: ['shift'] }],
   absorb(graph, node, t) {
     graph.setInput(node, 1, constantLike(graph, node.input(1)!, movedVector(t, node.input(1)!.constant!)));

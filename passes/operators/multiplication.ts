@@ -20,8 +20,10 @@ function factorsOf(node: Node, size: number): Factors | null {
   // x / c has its constant behind.
   for (const constant of node.op === Mul.schema.op ? [1, 0] : [1]) {
     const v = node.input(constant);
-    const each = isChannelVector(v, size) && size > 1;
-    if (each || (v?.constant && scalarOf(v) !== null && v.constant.shape.length <= 1))
+    // One number for each token times one for each channel: the other operand does not have the channels of the result.
+    const whole = node.input(1 - constant)?.type?.shape?.at(-1) === size;
+    const each = isChannelVector(v, size) && size > 1 && whole;
+    if (each || (whole && v?.constant && scalarOf(v) !== null && v.constant.shape.length <= 1))
       return { kind: 'constant', constant, each, other: 1 - constant };
   }
   const whole = node.op === Mul.schema.op && [0, 1].every((i) => node.input(i)?.type?.shape?.at(-1) === size);

@@ -8,6 +8,7 @@ import { traitsOf } from '../../ir/ops/traits.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { isOutput } from '../../ir/pattern.ts';
 import type { RewriteRule } from '../../ir/rewrite.ts';
+import { sameShape } from '../../ir/shapes/dims.ts';
 import { sizeOf, tensorType } from '../../ir/types.ts';
 import { constantLike, movedColumns, movedVector } from '../../ir/weights.ts';
 import { cutsOf, type Cut } from './cuts.ts';
@@ -28,10 +29,12 @@ export const packedProjection: RewriteRule = {
   apply(node, graph) {
     const apart = viewAs(Reshape, node);
     const whole = apart ? apart.reshaped : (node.outputs[0] ?? null);
-    const projection = whole && projectionOf(apart ? apart.data : whole);
-    const extents = whole && channelExtents(whole);
-    if (!projection || !extents || isOutput(whole)) return 'no-match';
-    const cuts = cutsOf(whole, extents);
+    const projected = apart ? apart.data : whole;
+    const projection = projected && projectionOf(projected);
+    const extents = projection && channelExtents(whole!, projected);
+    // Columns move under whatever reads the projection.
+    if (!projection || !extents || isOutput(whole!) || (apart && !readByOne(projected))) return 'no-match';
+    const cuts = cutsOf(whole!, extents);
     if (!cuts || cuts.length < 2) return 'no-match';
     const order = cuts.flatMap((c) => c.channels);
     if (!isOrder(order, sizeOf(extents))) return 'no-match';
@@ -51,10 +54,12 @@ function projectionOf(v: Value): Projection | null {
 const readers = (v: Value): readonly Node[] => [...v.uses].map((use) => use.node).filter((node) => !traitsOf(node.op).readsExtents);
 const readByOne = (v: Value): boolean => readers(v).length === 1 && !isOutput(v);
 
-/** The extents behind batch and sequence, if they are numbers. */
-function channelExtents(v: Value): readonly number[] | null {
-  const extents = v.type?.shape?.slice(2) ?? [];
-  return extents.length > 0 && extents.every((d) => typeof d === 'number') ? extents : null;
+/** The extents behind batch and sequence, which are those of the projection [batch, seq, channels], if they are numbers. */
+function channelExtents(v: Value, projected: Value): readonly number[] | null {
+  const [tokens, extents] = [v.type?.shape?.slice(0, 2), v.type?.shape?.slice(2) ?? []];
+  const [shape, channels] = [projected.type?.shape, projected.type?.shape?.[2]];
+  const numbers = extents.every((d) => typeof d === 'number') ? extents : null;
+  return shape?.length === 3 && sameShape(tokens, shape.slice(0, 2)) && numbers && sizeOf(numbers) === channels ? numbers : null;
 }
 
 const isOrder = (order: readonly number[], size: number): boolean =>

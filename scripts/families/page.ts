@@ -3,7 +3,7 @@ import { pipelines } from './compiled-cell.ts';
 import type { Cell } from './families.ts';
 
 /** Why some cells are less than whole. */
-const blocksOfReasons = [
+const reasons = [
   'Where a cell is less than whole:',
   '',
   '- `genai`: query, key and value are one linear, which counts once. `genai4`: its weights have 4 bits already (`QC4108`).',
@@ -17,7 +17,7 @@ const blocksOfReasons = [
 /** docs/families.md. */
 export function page(cells: readonly Cell[]): string {
   return blocks(
-    generated('test/fixtures/families').replace('generate-docs.ts', 'families/families.ts').replace('generate', 'families'),
+    generated('test/fixtures/families', 'families/families.ts', 'families'),
     '# Families and exporters',
     [
       'Tiny models with random weights (64 channels, two layers) of many families by real exporters, which',
@@ -25,7 +25,7 @@ export function page(cells: readonly Cell[]): string {
       "torch's modules. SQNR is that of the outputs at w8a8 for `ort-cpu`, in dB, by pipeline; weights are random, so it shows that nothing",
       'is broken, and not how good a method is. `npm run families` prints and writes this page.',
     ].join('\n'),
-    blocksOfReasons,
+    reasons,
     table(
       ['model', 'linears', 'norms', 'attentions', 'caches', 'Gathers left', 'exact to', ...pipelines],
       cells.map((c) => [c.name, ...counts(c), gathers(c), exact(c), ...pipelines.map((p) => figure(c, p))]),

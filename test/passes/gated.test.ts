@@ -114,6 +114,18 @@ test.each([
     '%y: f32[2,3,4] = Neg(%m)',
     '%y',
   ],
+  [
+    'one number for each token, times one for each channel',
+    '%u: f32[2,3,4] = MatMul(%x, %w1)\n %o: f32[2,3,1] = ReduceMax(%u) {keepdims = 1}\n %m: f32[2,3,4] = Mul(%o, %c)',
+    '%y: f32[2,3,4] = Neg(%m)',
+    '%y',
+  ],
+  [
+    'one number for each token, and a bias for each channel',
+    '%u: f32[2,3,4] = MatMul(%x, %w1)\n %o: f32[2,3,1] = ReduceMax(%u) {keepdims = 1}\n %m: f32[2,3,4] = Add(%o, %b)',
+    '%y: f32[2,3,4] = Neg(%m)',
+    '%y',
+  ],
   ['a constant by channels', '%u: f32[2,3,4] = MatMul(%x, %w1)\n %m: f32[2,3,4] = Div(%c, %u)', '%y: f32[2,3,4] = Neg(%m)', '%y'],
 ])('%s takes no change of basis', (_, text, rest, outputs) => {
   expect(freedomAbove(named(graphOf(text, rest, outputs), 'm'), 4).can).toEqual({ perm: false, scale: false, shift: false });
