@@ -192,6 +192,12 @@ export const codes = {
     'no calibration for a site',
     'The observer of this site has seen no data, so the pass leaves it alone.',
   ),
+  QC3202: entry(
+    'note',
+    'failure',
+    'biases are not corrected',
+    'What quantization does to the means of results is found on samples, and there are fewer than two: each half of them judges the other. Give data with `--calib`; saved statistics do not have it. `--no-bias-correct` leaves the pass out.',
+  ),
   QC3301: entry(
     'warning',
     'failure',

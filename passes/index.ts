@@ -1,4 +1,5 @@
 /** What can be done to a graph. */
+import { biasCorrect } from './quantize/bias-correct.ts';
 import { calibrate } from './observe/calibrate.ts';
 import { eachBlock } from './blocks/each-block.ts';
 import { deadCode } from './cleanup/dead-code.ts';
@@ -63,6 +64,7 @@ export const passes: readonly Pass[] = [
   osPlus,
   foldChannels,
   quantize,
+  biasCorrect,
   deadCode,
   eachBlock,
 ];

@@ -56,6 +56,8 @@ export interface CompileOptions {
   readonly target?: string | undefined;
   /** `parallel` by default: every block is calibrated on float activations. `sequential`: on those of the quantized blocks before it. */
   readonly order?: BlockOrder | undefined;
+  /** Add to biases what quantization takes from the means of results; true by default. */
+  readonly biasCorrect?: boolean | undefined;
   /** Calibration data; 32 samples by default. */
   readonly data?: DataOptions | undefined;
   /** Statistics saved by an earlier compile, instead of data. */

@@ -11,6 +11,8 @@ export interface PipelineRequest {
   readonly scheme: string;
   readonly target: Target;
   readonly order?: BlockOrder | undefined;
+  /** Whether biases take up what quantization does to means; true by default. */
+  readonly biasCorrect?: boolean | undefined;
 }
 
 /** Passes that open every compile, whatever the user asks for. */
@@ -32,7 +34,8 @@ export function effectivePipeline(manager: PassManager, request: PipelineRequest
   const ranges = needsRanges(scheme) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
   const own = has('raise') ? calls : [...opening, ...ranges, ...calls];
   const traits = new Set(flattened(calls).flatMap((c) => manager.find(c.name).traits));
-  const complete = manager.complete(own, ['quantized'], { scheme: request.scheme, ...layoutOptions(target, scheme, traits) });
+  const wanted = ['quantized', ...(request.biasCorrect === false ? [] : ['bias-corrected'])];
+  const complete = manager.complete(own, wanted, { scheme: request.scheme, ...layoutOptions(target, scheme, traits) });
   const ordered = request.order === 'sequential' ? inSequence(manager, complete) : complete;
   return ordered.at(-1)?.name === 'dead-code' ? ordered : [...ordered, { name: 'dead-code', options: {} }];
 }
@@ -42,7 +45,7 @@ function inSequence(manager: PassManager, calls: readonly PassCall[]): readonly 
   if (calls.some((c) => c.inner)) return calls;
   const gives = (call: PassCall, facts: readonly string[]) => manager.find(call.name).gives.some((fact) => facts.includes(fact));
   const start = calls.findLastIndex((c) => gives(c, ['raised', 'sites', 'observed'])) + 1;
-  const end = calls.findLastIndex((c) => gives(c, ['quantized'])) + 1;
+  const end = calls.findLastIndex((c) => gives(c, ['quantized', 'bias-corrected'])) + 1;
   const held = { name: 'each-block', options: { order: 'sequential' }, inner: calls.slice(start, end) };
   return [...calls.slice(0, start), held, ...calls.slice(end)];
 }

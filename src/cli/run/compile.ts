@@ -22,6 +22,7 @@ export interface CompileFlags extends DataFlags {
   readonly plugin?: readonly string[] | undefined;
   readonly strict?: true | undefined;
   readonly verify: boolean;
+  readonly biasCorrect: boolean;
   readonly saveCalibration?: string | undefined;
   readonly output?: string | undefined;
   readonly externalData: 'auto' | 'always' | 'never';
@@ -53,6 +54,7 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
       saveCalibration: flags.saveCalibration,
       plugins,
       verify: flags.verify,
+      biasCorrect: flags.biasCorrect,
       strict: flags.strict ?? false,
       threads: flags.threads,
       externalData: flags.externalData,
