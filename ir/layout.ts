@@ -8,6 +8,11 @@ export interface Layout {
   readonly block: number;
   /** Whether the scales of a column of a weight are whole multiples of one, so that 8-bit integers carry the whole column. */
   readonly multiples: boolean;
+  /**
+   * Inputs of linears behind a gated product, whose range a few samples do not show: one scale for each token, one for each token and block of
+   * 32 channels, or a static one as elsewhere.
+   */
+  readonly gated: 'token' | 'block' | 'static';
 }
 
 /** What passes do to the channels of sites, as far as it decides which layout serves: sort them into clusters, or make their ranges equal. */

@@ -76,4 +76,9 @@ function absorbBesideConstant(
   encodeOperand(graph, node, other, t);
 }
 
-export const multiplications: readonly OperatorRecord[] = [Mul, Div].map(({ schema }) => ({ op: schema.op, tokenwise: true, up }));
+export const multiplications: readonly OperatorRecord[] = [Mul, Div].map(({ schema }) => ({
+  op: schema.op,
+  ...(schema.op === Mul.schema.op ? { roles: ['multiplication'] } : {}),
+  tokenwise: true,
+  up,
+}));

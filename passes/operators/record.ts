@@ -8,9 +8,9 @@ import type { Tensor } from '../../ir/tensor.ts';
 /**
  * What an operator is in a transformer. `norm`: normalizes each token. `linear`: multiplies operand 0, [.., in], with operand 1, [in, out].
  * `attention`: its operands 0 to 2 are query, key and value. `softmax`: in the middle of an attention that nothing recognised. `sum`: adds
- * two operands. `marker`: a `qc` identity or change of basis around a site. `quantizer`: rounds its operand 0.
+ * two operands. `multiplication`: multiplies two operands element by element. `marker`: a `qc` identity or change of basis around a site. `quantizer`: rounds its operand 0.
  */
-export type OperatorRole = 'norm' | 'linear' | 'attention' | 'softmax' | 'sum' | 'marker' | 'quantizer';
+export type OperatorRole = 'norm' | 'linear' | 'attention' | 'softmax' | 'sum' | 'multiplication' | 'marker' | 'quantizer';
 
 /** All that passes know of an operator, beside its traits. A part that is missing is the safe answer: takes nothing, is nothing. */
 export interface OperatorRecord extends Traits {

@@ -21,6 +21,7 @@ import { linearsOf, type Linear } from '../model/linears.ts';
 import { quantile } from '../observe/histogram.ts';
 import { reductions } from '../observe/reductions/index.ts';
 import { statisticsAt, type Statistics } from '../observe/statistics.ts';
+import { activationAt, layoutAt } from './activation-at.ts';
 import { schemeNamed } from './schemes.ts';
 import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock } from './scale-groups.ts';
 import { averageOf, usualRange, usualRangeName } from './usual-range.ts';
@@ -59,7 +60,7 @@ export const quantize = definePass({
   run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme);
     if (settings.zeros === 'fit') fitZeroPoints(graph, scheme, settings, ctx);
-    for (const site of sites(graph)) quantizeSite(graph, site, scheme, settings, ctx);
+    for (const site of sites(graph)) quantizeSite(graph, site, scheme, layoutAt(site, settings), ctx);
     for (const linear of linearsOf(graph)) reportFloat(graph, linear, ctx);
     if (scheme.probabilities) reportProbabilities(graph, ctx);
     eraseDead(graph);
@@ -69,7 +70,7 @@ export const quantize = definePass({
 function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settings, ctx: PassContext): void {
   const consumers = linearsOf(graph).filter((l) => l.input === site.y);
   if (scheme.weights) for (const linear of consumers) quantizeWeight(graph, linear, site, scheme.weights, settings, ctx);
-  const activation = scheme.activations[site.role];
+  const activation = activationAt(scheme, site, settings);
   const statistics = statisticsAt(site);
   if (!activation) return bypass(graph, site);
   if (!statistics && activation.range === 'static' && settings.activations !== 'block') {
@@ -93,7 +94,7 @@ function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settin
  */
 function fitZeroPoints(graph: Graph, scheme: Scheme, settings: Settings, ctx: PassContext): void {
   for (const site of sites(graph)) {
-    const activation = scheme.activations[site.role];
+    const activation = activationAt(scheme, site, settings);
     const statistics = statisticsAt(site);
     if (!activation || !statistics || activation.range === 'token' || settings.activations === 'block') continue;
     const range = rangeFor(statistics, site, activation, settings);

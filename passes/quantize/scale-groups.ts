@@ -14,6 +14,11 @@ export const layoutOptions = {
     'auto',
   ),
   block: int('channels in a block', 32, 1),
+  gated: choice(
+    'scales of inputs behind a gated product: for each token (token), for each token and 32 channels (block), or those of other inputs (static)',
+    ['token', 'block', 'static'],
+    'token',
+  ),
   multiples: flag('make the scales of a weight whole multiples of one for each channel, so that 8-bit integers carry it', false),
 } as const;
 

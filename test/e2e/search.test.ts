@@ -27,7 +27,7 @@ test.each(['w8a8', 'w4a8'])(
     expect(searched).toHaveLength(8);
     const spool = fileSpool();
     const captured = await capture(graph, searched, { tokens: 256, batch: null, seed: 0 }, spool, ctx);
-    const layout = { weights: 'auto', activations: 'auto', block: 32, multiples: false } as const;
+    const layout = { weights: 'auto', activations: 'auto', block: 32, multiples: false, gated: 'token' } as const;
     const settings: ThresholdSettings = { scheme, steps: null, low: 1, search: 'two-pass', ...layout };
     for (const one of searched) {
       const quick = await bestThreshold(graph, one, settings, captured, ctx);

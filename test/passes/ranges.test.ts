@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ChannelRange } from '../../ir/index.ts';
 import { reductions, schemeNamed, type Statistics } from '../../passes/index.ts';
-import { averageOf, usualRange, usualRangeName, widened } from '../../passes/quantize/usual-range.ts';
+import { averageOf, usualRange, spread, usualRangeName, widened } from '../../passes/quantize/usual-range.ts';
 import { numbers } from '../support/run.ts';
 import { statisticsFrom } from '../support/statistics.ts';
 
@@ -62,16 +62,23 @@ describe('widened extremes', () => {
 });
 
 describe('the usual range', () => {
-  const [w8a8, w4a4] = [schemeNamed('w8a8'), schemeNamed('w4a4')].map((s) => s.activations.linear!);
+  const [w8a8, w8a6, w4a4, rptqW4a4] = ['w8a8', 'w8a6', 'w4a4', 'rptq-w4a4'].map(schemeNamed).map((s) => s.activations.linear!);
   const s = statisticsOf(heavyTailed(32, 8, 4, 1));
   test.each([
     ['widened extremes', 'clusters of 8 bits', w8a8!, [4, 4], s],
     ['extremes', 'one scale', w8a8!, [8], s],
-    ['average', 'clusters of 4 bits', w4a4!, [4, 4], s],
+    ['widened average', 'clusters of 6 bits', w8a6!, [4, 4], s],
+    ['average', "clusters on RPTQ's grid", rptqW4a4!, [4, 4], s],
     ['extremes', 'clusters of 4 bits after few samples', w4a4!, [4, 4], statisticsOf(heavyTailed(8, 8, 4, 1))],
   ] as const)('is the %s of %s', (name, _, activation, groups, statistics) => {
     expect(usualRangeName(statistics, activation, groups)).toBe(name);
-    const ranges = { average: averageOf(statistics), extremes: statistics.range, 'widened extremes': widened(statistics) };
+    const average = averageOf(statistics);
+    const ranges = {
+      average,
+      'widened average': spread(average, 1.2),
+      extremes: statistics.range,
+      'widened extremes': widened(statistics),
+    };
     expect(usualRange(statistics, activation, groups)).toEqual(ranges[name]);
   });
 });

@@ -21,9 +21,10 @@ export function layout(scheme: Scheme, traits: ReadonlySet<SiteTrait>): TargetLa
   const [bits, input] = [weightBits(scheme), inputBits(scheme)];
   if ((bits !== 4 && bits !== 8) || (input !== 8 && input !== 16)) return {};
   const equalized = traits.has('equalized');
-  if (input === 8 && equalized) return { activations: 'tensor', ...staticRows(bits), unordered: 'one scale for each input' };
-  if (bits === 8 && !traits.has('clustered')) return {};
-  const blocks: TargetLayout = { weights: 'block', activations: 'block', block: 32, align: 32 };
+  const gated = { gated: 'block' } as const;
+  if (input === 8 && equalized) return { ...gated, activations: 'tensor', ...staticRows(bits), unordered: 'one scale for each input' };
+  if (bits === 8 && !traits.has('clustered')) return gated;
+  const blocks: TargetLayout = { ...gated, weights: 'block', activations: 'block', block: 32, align: 32 };
   return equalized ? blocks : { ...blocks, unordered: 'a scale for each block of 32 channels' };
 }
 

@@ -6,6 +6,7 @@ import type { Scheme } from '../../../ir/scheme.ts';
 import { pick, type Feeds } from '../../infra/executor.ts';
 import type { PassContext } from '../../infra/pass.ts';
 import { movedStatistics } from '../../observe/statistics.ts';
+import { activationAt } from '../../quantize/activation-at.ts';
 import { channelGroups, clusterGrid, rowGroups, runTimeBlock } from '../../quantize/scale-groups.ts';
 import { usualRange } from '../../quantize/usual-range.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
@@ -46,7 +47,7 @@ export async function bestThreshold(
   const groups = rowGroups(range.min.length, t.site, settings);
   const loss = lossGraph(t.region, t.site, { centre: at.centre, activation, weights: scheme.weights, groups, masked }, graph.opsets);
   const clusters = channelGroups(range.min.length, t.site, settings);
-  const quantizer = scheme.activations[t.site.role];
+  const quantizer = activationAt(scheme, t.site, settings);
   const candidate = (threshold: number) => {
     const width = widths(at.half, threshold);
     const then = movedStatistics(t.statistics, standardize(at.centre, width));
@@ -74,7 +75,7 @@ const takesBatches = ({ site, region }: OsPlusSite): boolean =>
 
 /** The quantizer that the site will have: the scheme's, or symmetric in blocks where the target quantizes so. */
 function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout): LossActivation | null {
-  const activation = scheme.activations[site.role];
+  const activation = activationAt(scheme, site, layout);
   if (!activation) return null;
   if (layout.activations === 'block') return { ...activation, symmetric: true, range: 'token', block: runTimeBlock(size, layout) };
   return { ...activation, grid: clusterGrid(activation, channelGroups(size, site, layout)), block: 0 };
