@@ -192,6 +192,12 @@ export const codes = {
     'no calibration for a site',
     'The observer of this site has seen no data, so the pass leaves it alone.',
   ),
+  QC3203: entry(
+    'warning',
+    'failure',
+    'ranges still grow with the samples',
+    'Static ranges hold the extremes of the calibration data. By how far these lie beyond the extremes of single samples, those of twice as many samples would be more than a tenth wider, so text that was not seen will be clipped. Give more or longer samples (`--samples`, `--seq`).',
+  ),
   QC3202: entry(
     'note',
     'failure',

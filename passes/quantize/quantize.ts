@@ -24,7 +24,7 @@ import { statisticsAt, type Statistics } from '../observe/statistics.ts';
 import { activationAt, layoutAt } from './activation-at.ts';
 import { schemeNamed } from './schemes.ts';
 import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock } from './scale-groups.ts';
-import { averageOf, usualRange, usualRangeName } from './usual-range.ts';
+import { averageOf, growth, usualRange, usualRangeName } from './usual-range.ts';
 import { firstUnbounded, weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
@@ -60,6 +60,7 @@ export const quantize = definePass({
   run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme);
     if (settings.zeros === 'fit') fitZeroPoints(graph, scheme, settings, ctx);
+    reportGrowing(graph, scheme, settings, ctx);
     for (const site of sites(graph)) quantizeSite(graph, site, scheme, layoutAt(site, settings), ctx);
     for (const linear of linearsOf(graph)) reportFloat(graph, linear, ctx);
     if (scheme.probabilities) reportProbabilities(graph, ctx);
@@ -86,6 +87,22 @@ function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settin
   for (const l of consumers) ctx.ledger.done('linear', nameOf(l.node), what);
   if (attention) ctx.ledger.done('attention', nameOf(attention), `${site.role} at ${activation.bits} bits`);
   ctx.count('activations');
+}
+
+/** The growth of ranges by twice the samples from which on the user hears of it. */
+const notable = 0.1;
+
+/** Says where static ranges would be much wider if there were more samples. */
+function reportGrowing(graph: Graph, scheme: Scheme, settings: Settings, ctx: PassContext): void {
+  const seen = sites(graph).flatMap((site) => {
+    const statistics = activationAt(scheme, site, settings)?.range === 'static' ? statisticsAt(site) : null;
+    return statistics ? [{ site, samples: statistics.samples, growth: growth(statistics) }] : [];
+  });
+  const growing = seen.filter((s) => s.growth > notable).toSorted((a, b) => b.growth - a.growth);
+  const [most] = growing;
+  if (!most || settings.activations === 'block') return;
+  const what = `the ranges of ${growing.length} of ${seen.length} inputs still grow after ${most.samples} samples`;
+  ctx.report(diagnostic('QC3203', `${what}: with twice as many, by ${Math.round(100 * most.growth)} % at %${most.site.key}`));
 }
 
 /**

@@ -54,18 +54,28 @@ export function spread({ min, max }: ChannelRange, factor: number): ChannelRange
 /** How many times the calibration data a widened range is made for. */
 const unseen = 1000;
 
+/** The extremes, widened for `unseen` times as many samples (section 1.5 of docs/methods.md). */
+export function widened(s: Statistics): ChannelRange {
+  const [below, above] = beyond(s, unseen);
+  return { min: s.range.min.map((x) => x - below), max: s.range.max.map((x) => x + above) };
+}
+
+/** How much wider, by the width, the extremes of a site would be with twice the samples; 0 where one sample does not tell. */
+export function growth(s: Statistics): number {
+  const [below, above] = beyond(s, 2);
+  const width = meanDifference(s.range.max, s.range.min);
+  return width > 0 ? (below + above) / width : 0;
+}
+
 /**
- * The extremes, widened for `unseen` times as many samples (section 1.5 of docs/methods.md). If the extremes of single samples have a tail
+ * How far the extremes of `times` as many samples lie below and above those that were seen. If the extremes of single samples have a tail
  * exp(-x / b), those of n samples lie b ln n beyond their average, and those of r n samples another b ln r. The channels of a site share b,
  * because one that was quiet in all samples does not tell how far it goes when it is not.
  */
-export function widened(s: Statistics): ChannelRange {
-  const { samples, range } = s;
+function beyond(s: Statistics, times: number): readonly [below: number, above: number] {
   const average = averageOf(s);
-  const factor = samples > 1 ? Math.log(unseen) / Math.log(samples) : 0;
-  const below = factor * meanDifference(average.min, range.min);
-  const above = factor * meanDifference(range.max, average.max);
-  return { min: range.min.map((x) => x - below), max: range.max.map((x) => x + above) };
+  const factor = s.samples > 1 ? Math.log(times) / Math.log(s.samples) : 0;
+  return [factor * meanDifference(average.min, s.range.min), factor * meanDifference(s.range.max, average.max)];
 }
 
 const meanDifference = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x - b[i]!, 0) / a.length;

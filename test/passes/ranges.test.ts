@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ChannelRange } from '../../ir/index.ts';
 import { reductions, schemeNamed, type Statistics } from '../../passes/index.ts';
-import { averageOf, usualRange, spread, usualRangeName, widened } from '../../passes/quantize/usual-range.ts';
+import { averageOf, growth, usualRange, spread, usualRangeName, widened } from '../../passes/quantize/usual-range.ts';
 import { numbers } from '../support/run.ts';
 import { statisticsFrom } from '../support/statistics.ts';
 
@@ -58,6 +58,23 @@ describe('widened extremes', () => {
     const later = heavyTailed(500, 64, 3, 3);
     expect(shareBeyond(s.range, later)).toBeGreaterThan(0.5 / (n + 1));
     expect(shareBeyond(widened(s), later)).toBeLessThan(1e-3);
+  });
+});
+
+describe('growth', () => {
+  test.each([8, 32, 128])('is what twice %i samples bring', (n) => {
+    const widthOf = (count: number): number => {
+      const { range } = statisticsOf(heavyTailed(count, 256, 5, 3));
+      return range.max.reduce((sum, x, j) => sum + x - range.min[j]!, 0);
+    };
+    const s = statisticsOf(heavyTailed(n, 256, 5, 3));
+    expect(growth(s) / (widthOf(2 * n) / widthOf(n) - 1)).toBeGreaterThan(0.6);
+    expect(growth(s) / (widthOf(2 * n) / widthOf(n) - 1)).toBeLessThan(1.6);
+  });
+  test('is none where samples are alike, and unknown from one', () => {
+    const [one] = heavyTailed(1, 8, 6, 1);
+    expect(growth(statisticsOf([one!, one!, one!]))).toBeCloseTo(0, 6);
+    expect(growth(statisticsOf([one!]))).toBe(0);
   });
 });
 
