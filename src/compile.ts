@@ -58,7 +58,7 @@ export interface CompileOptions {
   readonly order?: BlockOrder | undefined;
   /** Add to biases what quantization takes from the means of results; true by default. */
   readonly biasCorrect?: boolean | undefined;
-  /** Calibration data; 32 samples by default. */
+  /** Calibration data; as many as 128 samples by default. */
   readonly data?: DataOptions | undefined;
   /** Statistics saved by an earlier compile, instead of data. */
   readonly calibration?: string | undefined;
@@ -145,7 +145,7 @@ interface CalibrationInputs extends Pick<Services, 'mask' | 'statistics'> {
 }
 
 async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptions): Promise<CalibrationInputs> {
-  const samples = options.data && options.data.files.length > 0 ? await samplesFor(graph, calibrationData(options.data)) : null;
+  const samples = options.data && options.data.files.length > 0 ? await samplesFor(graph, options.data, defaults.samples) : null;
   const statistics = options.calibration === undefined ? null : readStatistics(options.calibration);
   if (!samples && !statistics && flattened(plan.calls).some((c) => c.name === 'calibrate')) {
     fail('QC2101', 'this pipeline needs activation ranges, and there is no calibration data', undefined, {
@@ -154,8 +154,6 @@ async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptio
   }
   return { samples, mask: maskOf(graph, options.data), statistics };
 }
-
-const calibrationData = (data: DataOptions): DataOptions => ({ ...data, samples: data.samples ?? defaults.samples });
 
 /** Blocks in sequence have no observers any more when the next one is calibrated. */
 function refuseUnsavable(plan: Plan): void {

@@ -3,6 +3,6 @@ export const defaults: { readonly scheme: string; readonly seq: number; readonly
   scheme: 'w8a8',
   /** Tokens of a window of text. */
   seq: 256,
-  /** Of calibration data; an evaluation takes all that there are. */
-  samples: 32,
+  /** The most of calibration data; an evaluation takes all that there are. */
+  samples: 128,
 };

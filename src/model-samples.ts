@@ -12,15 +12,15 @@ export interface DataOptions extends InputNames {
   readonly tokenizer?: string | undefined;
   /** Tokens of a sample; by default what the model is fixed to, or else 256 or as many as it has positions for. */
   readonly seq?: number | undefined;
-  /** How many samples; a compile takes 32 by default, an evaluation all. */
+  /** How many samples; all by default, of which a compile takes at most 128. */
   readonly samples?: number | undefined;
   /** Chooses windows at random; the first ones by default. */
   readonly seed?: number | undefined;
   readonly addSpecialTokens?: boolean | undefined;
 }
 
-/** The samples that options name, fitted to a graph's inputs. */
-export async function samplesFor(graph: Graph, data: DataOptions): Promise<readonly Sample[]> {
+/** The samples that options name, at most `most` if they name no number, fitted to a graph's inputs. */
+export async function samplesFor(graph: Graph, data: DataOptions, most?: number): Promise<readonly Sample[]> {
   checkFeedable(graph);
   const inputs = modelInputs(inputsOf(graph), data);
   return loadSamples({
@@ -28,6 +28,7 @@ export async function samplesFor(graph: Graph, data: DataOptions): Promise<reado
     tokenizer: data.tokenizer === undefined ? null : await loadTokenizer(data.tokenizer),
     ...(data.seq === undefined ? {} : { seq: data.seq }),
     ...(data.samples === undefined ? {} : { samples: data.samples }),
+    ...(most === undefined ? {} : { most }),
     ...(data.seed === undefined ? {} : { seed: data.seed }),
     addSpecialTokens: data.addSpecialTokens ?? false,
     inputs,

@@ -1,3 +1,4 @@
+import { defaults } from '../defaults.ts';
 import { InvalidArgumentError } from '@commander-js/extra-typings';
 
 /** Reads a whole number that is not below `least`. */
@@ -51,7 +52,7 @@ export const texts = {
   data: 'text (.txt, needs --tokenizer), .jsonl or .npz',
   tokenizer: "the model's tokenizer.json, for text",
   seq: 'tokens of a sample (default: 256, or what the model takes)',
-  samples: 'how many samples; too few in the data is an error',
+  samples: `how many samples; too few in the data is an error (default: all, at most ${defaults.samples})`,
   seed: 'choose the samples at random; by default the first ones',
   special: 'add the special tokens that the tokenizer puts around a text',
   input: 'the input that takes tokens (default: input_ids, or the only one that can)',

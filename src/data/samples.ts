@@ -16,7 +16,7 @@ export async function loadSamples(options: SampleOptions): Promise<readonly Samp
   if (options.inputs.all.length === 0) fail('QC2103', 'the model has no inputs, so there is nothing that data could go into');
   const sources = await sourcesOf(options);
   const all = sources.flatMap((source) => source.samples);
-  const wanted = options.samples ?? Math.max(all.length, 1);
+  const wanted = options.samples ?? Math.max(Math.min(all.length, options.most ?? Infinity), 1);
   if (all.length < wanted) tooFew(sources, all.length, wanted, options);
   return choose(all.length, wanted, options.seed).map((i) => all[i]!());
 }

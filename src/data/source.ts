@@ -14,6 +14,8 @@ export interface SampleOptions {
   readonly seq?: number | undefined;
   /** How many samples are wanted; all of them by default. */
   readonly samples?: number;
+  /** The most samples that are taken where none are asked for by number. */
+  readonly most?: number;
   /** Chooses the samples at random; without it they are the first ones. */
   readonly seed?: number;
   readonly addSpecialTokens?: boolean;

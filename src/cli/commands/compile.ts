@@ -26,7 +26,7 @@ export function defineCompile(program: Command, run: Runner): void {
     .option('--calib <file...>', texts.calib)
     .option('--tokenizer <file>', texts.tokenizer)
     .option('--seq <n>', texts.seq, whole(1))
-    .option('--samples <n>', texts.samples, whole(1), defaults.samples)
+    .option('--samples <n>', texts.samples, whole(1))
     .option('--seed <n>', texts.seed, whole(0))
     .option('--add-special-tokens', texts.special)
     .option('--input <name>', texts.input)

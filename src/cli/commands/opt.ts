@@ -1,5 +1,4 @@
 import type { Command } from '@commander-js/extra-typings';
-import { defaults } from '../../defaults.ts';
 import { joinedPipeline, pipelines, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
@@ -20,7 +19,7 @@ export function defineOpt(program: Command, run: Runner): void {
     .option('--calib <file...>', texts.calib)
     .option('--tokenizer <file>', texts.tokenizer)
     .option('--seq <n>', texts.seq, whole(1))
-    .option('--samples <n>', texts.samples, whole(1), defaults.samples)
+    .option('--samples <n>', texts.samples, whole(1))
     .option('--seed <n>', texts.seed, whole(0))
     .option('--add-special-tokens', texts.special)
     .option('--input <name>', texts.input)

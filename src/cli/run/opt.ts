@@ -10,6 +10,7 @@ import { loadPlugins } from '../../plugins.ts';
 import { OrtExecutor } from '../../runtime/ort-executor.ts';
 import { fileSpool } from '../../runtime/spool.ts';
 import { tensorStore } from '../../runtime/tensor-store.ts';
+import { defaults } from '../../defaults.ts';
 import { firstRun, maskOf, samplesFor } from '../../model-samples.ts';
 import { readStatistics } from '../../statistics-file.ts';
 import type { Io } from '../command.ts';
@@ -49,7 +50,7 @@ const isText = (file: string): boolean => extname(file) === '.qcir';
 
 async function run(plan: Plan, graph: Graph, flags: OptFlags, { terminal, signal }: Io): Promise<RunReport> {
   const data = dataOptions(flags);
-  const samples = data ? await samplesFor(graph, data) : null;
+  const samples = data ? await samplesFor(graph, data, defaults.samples) : null;
   const statistics = flags.calibration === undefined ? null : readStatistics(flags.calibration);
   const executor = new OrtExecutor(flags.threads === undefined ? {} : { threads: flags.threads });
   const progress = await startProgress(
