@@ -167,6 +167,12 @@ export const codes = {
     'wrong length of a sequence',
     'A sequence has more tokens than the model has positions for, or another length than the model is fixed to. The message names the length: give it with `--seq`.',
   ),
+  QC2112: entry(
+    'error',
+    'usage',
+    'config is not understood',
+    'A `config.json` is no JSON, is of a family that `qc memory` has no rule for, or lacks a field. The message names it. The ONNX model itself tells as much.',
+  ),
   QC2201: entry(
     'error',
     'failure',

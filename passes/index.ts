@@ -44,7 +44,7 @@ export {
 } from './infra/pass.ts';
 export type { Part, Reduction, Rows } from './infra/reduction.ts';
 export { flattened, formatPipeline, parsePipeline, type PassCall } from './infra/pipeline.ts';
-export { attentionsOf, cachesOf, isAttention } from './model/attentions.ts';
+export { attentionFed, attentionResult, attentionsOf, cachesOf, headsOf, isAttention } from './model/attentions.ts';
 export { isHead } from './model/head.ts';
 export { linearsOf, type Linear } from './model/linears.ts';
 export { isNorm } from './model/norms.ts';

@@ -15,9 +15,8 @@ import {
   type Tensor,
   type Value,
 } from '../ir/index.ts';
-import { fail } from '../ir/diagnostics.ts';
-import { attentionsOf, cachesOf, isHead, isNorm, linearsOf, PassManager, passes, type Refused, type Services } from '../passes/index.ts';
-import { openModel } from './model.ts';
+import { attentionsOf, cachesOf, isHead, isNorm, linearsOf, type Refused } from '../passes/index.ts';
+import { raisedModel } from './raised-model.ts';
 
 /** What a model holds, as `qc inspect --json` prints it. */
 export interface Inspection {
@@ -106,7 +105,7 @@ export async function inspect(path: string, { why = false }: InspectOptions = {}
 const named = (v: Value): NamedType => ({ name: v.name, type: v.type && formatType(v.type) });
 
 /** Every tensor once, however often it is used. */
-function tensorsOf(graph: Graph): readonly Tensor[] {
+export function tensorsOf(graph: Graph): readonly Tensor[] {
   const values = [...eachGraph(graph)].flatMap((g) => [...g.inputs, ...g.constants]);
   return [...new Set(values.flatMap((v) => v.constant ?? carriedOfValue(v).initial ?? []))];
 }
@@ -135,14 +134,9 @@ function externalFiles(path: string, tensors: readonly Tensor[]): Inspection['ex
   return [...files].sort().map((file) => ({ path: basename(file), bytes: statSync(file).size }));
 }
 
-const raising = 'raise,mark-sites';
-
-/** Raises the model in memory, which only reads constants that are numbers, shapes or axes. */
 async function recognise(path: string): Promise<Required<Pick<Inspection, 'recognised' | 'notRecognised' | 'present' | 'refused'>>> {
   try {
-    const graph = openModel(path);
-    const marked = sites(graph).length > 0;
-    const { ledger } = await new PassManager(passes).plan(marked ? 'raise' : raising).run(graph, { services: noServices, contract: null });
+    const { graph, ledger } = await raisedModel(path);
     const linears = linearsOf(graph);
     const recognised = {
       linears: linears.length,
@@ -165,13 +159,3 @@ async function recognise(path: string): Promise<Required<Pick<Inspection, 'recog
     return { recognised: null, notRecognised: error.message, present: null, refused: [] };
   }
 }
-
-/** Raising computes nothing. */
-const noServices: Services = {
-  executor: { load: () => fail('QC9001', 'inspect runs nothing') },
-  spool: () => fail('QC9001', 'inspect runs nothing'),
-  store: () => fail('QC9001', 'inspect runs nothing'),
-  samples: null,
-  mask: null,
-  statistics: null,
-};

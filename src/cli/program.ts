@@ -8,6 +8,7 @@ import { defineExplain } from './commands/explain.ts';
 import { defineGenerate } from './commands/generate.ts';
 import { defineInspect } from './commands/inspect.ts';
 import { defineKernels } from './commands/kernels.ts';
+import { defineMemory } from './commands/memory.ts';
 import { defineOpt } from './commands/opt.ts';
 import { definePasses } from './commands/passes.ts';
 import { version } from './version.ts';
@@ -41,6 +42,7 @@ stopped by SIGHUP, SIGINT (Ctrl-C) and SIGTERM.`,
   defineGenerate(program, run);
   program.commandsGroup('Look:');
   defineInspect(program, run);
+  defineMemory(program, run);
   definePasses(program, run);
   defineExplain(program, run);
   program.commandsGroup('Debug:');
