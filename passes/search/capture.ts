@@ -5,7 +5,7 @@ import { sampleAt, type PassContext, type Samples } from '../infra/pass.ts';
 import { giveOut, sweep } from '../blocks/sweep.ts';
 import { drawn, rowsOf } from './draw.ts';
 import { names } from './loss-settings.ts';
-import type { LossSample } from './search.ts';
+import type { LossSample } from './losses.ts';
 import type { SearchedSite } from './searched-site.ts';
 
 export interface CaptureSettings {
@@ -14,12 +14,16 @@ export interface CaptureSettings {
   /** The most samples that they are drawn from; null: as many as have these tokens. */
   readonly batch: number | null;
   readonly seed: number;
+  /** Whether as many samples again are drawn to judge what was chosen. */
+  readonly judged?: boolean;
 }
 
 /** What was captured on the way of some samples through the model. */
 export interface Captured {
   /** What the loss of a site is measured on: whole samples where it feeds an attention, else tokens drawn from them. */
   samplesAt(searched: SearchedSite): Promise<readonly LossSample[]>;
+  /** The same of the samples that were held out from the choice; none unless that is wanted and there are two samples at least. */
+  heldOutAt(searched: SearchedSite): Promise<readonly LossSample[]>;
 }
 
 /** Runs samples that are drawn with the seed, and keeps in the spool what the loss graphs of the sites read. */
@@ -33,7 +37,8 @@ export async function capture(
   const all = ctx.services.samples ?? [];
   const { samples: seen, tokens: counted } = searched[0]!.statistics;
   const enough = Math.max(1, Math.ceil((settings.tokens * seen) / Math.max(1, counted)));
-  const places = drawn(all.length, Math.min(enough, settings.batch ?? enough), settings.seed);
+  const most = Math.min(enough, settings.batch ?? enough);
+  const places = drawn(all.length, settings.judged ? 2 * most : most, settings.seed);
   const samples: Samples = { length: places.length, at: (s) => all.at(places[s]!) };
   const wanted = new Map(searched.map((t) => [t.site.key, [t.site.x, ...t.region.others]] as const));
   await sweep(graph, samples, ctx, {
@@ -47,13 +52,21 @@ export async function capture(
     },
   });
   const mask = ctx.services.mask ?? '';
+  const samplesOf = async ({ site, region }: SearchedSite, some: readonly number[]): Promise<readonly LossSample[]> => {
+    const whole = await Promise.all(
+      some.map(async (s) => sampleOf(await spool.get(`${site.key} ${s}`), site.x.name, (await sampleAt(samples, s))[mask])),
+    );
+    return region.mixesTokens || whole.length === 0 ? whole : tokensOf(whole, settings);
+  };
+  const every = places.map((_, s) => s);
+  const isHeldOut = (s: number): boolean => settings.judged === true && s % 2 === 1;
   return {
-    async samplesAt({ site, region: { mixesTokens } }) {
-      const whole = await Promise.all(
-        places.map(async (_, s) => sampleOf(await spool.get(`${site.key} ${s}`), site.x.name, (await sampleAt(samples, s))[mask])),
-      );
-      return mixesTokens ? whole : tokensOf(whole, settings);
-    },
+    samplesAt: (searched) =>
+      samplesOf(
+        searched,
+        every.filter((s) => !isHeldOut(s)),
+      ),
+    heldOutAt: (searched) => samplesOf(searched, every.filter(isHeldOut)),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { TypedData } from '../../ir/tensor.ts';
 import type { Feeds, HostTensor } from '../infra/executor.ts';
-import type { LossSample } from './search.ts';
+import type { LossSample } from './losses.ts';
 
 /**
  * Several samples as one of a larger batch, so that a candidate's weights are quantized once for all of them. Samples whose arrays

@@ -1,15 +1,16 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { codeRange, parseGraph, sites, type Graph } from '../../ir/index.ts';
 import { runOnce, schemeNamed, statisticsAt, type Feeds, type HostTensor } from '../../passes/index.ts';
-import { candidateFeeds, type Candidate } from '../../passes/methods/os-plus/candidate.ts';
+import { candidateFeeds, type Candidate } from '../../passes/search/candidate.ts';
 import { centred, thresholds, widths } from '../../passes/methods/os-plus/thresholds.ts';
 import { changedGroups } from '../../passes/search/changed-groups.ts';
 import { lossGraph } from '../../passes/search/loss-graph.ts';
 import { names, roundsByGroup } from '../../passes/search/loss-settings.ts';
 import { lossRegion } from '../../passes/search/loss-region.ts';
-import { sameLoss, search } from '../../passes/search/search.ts';
+import { sameLoss } from '../../passes/search/losses.ts';
+import { search } from '../../passes/methods/os-plus/search.ts';
 import { stacked } from '../../passes/search/stack.ts';
-import { beside, coarse, fine } from '../../passes/search/two-pass.ts';
+import { beside, coarse, fine } from '../../passes/methods/os-plus/two-pass.ts';
 import { elements, f32, plainExecutor, runPipeline, valueNamed } from '../support/run.ts';
 import { maskedSamples, subject } from './zoo.ts';
 
@@ -138,7 +139,7 @@ describe.each(cases)('the search with $scheme', (c) => {
       graph.opsets,
     );
     const tried = [9, 4, 2.5, 1.2];
-    const candidates = tried.map((t): Candidate => ({ threshold: t, width: widths(at.half, t), range }));
+    const candidates = tried.map((t): Candidate => ({ width: widths(at.half, t), ranges: [[-t, t]] }));
     const sums = tried.map(() => 0);
     for (const [i, sample] of samples.entries()) {
       const out = await runOnce(executor, loss, {
@@ -201,7 +202,7 @@ describe('the region of the loss', () => {
     const out = await runOnce(executor, loss, {
       [names.x]: x,
       mask: f32([2, 1, 6, 6], new Float32Array(72)),
-      ...candidateFeeds([{ threshold: 2, width: widths(at.half, 2), range }], null, [16]),
+      ...candidateFeeds([{ width: widths(at.half, 2), ranges: [[-2, 2]] }], null, [16]),
     });
     expect(Number(out[names.losses]!.data[0])).toBeLessThan(1e-6);
   });
@@ -211,9 +212,8 @@ describe('weights with a scale for each group of rows', () => {
   const groups = [2, 2, 4, 8];
   const half = Float64Array.from({ length: 16 }, (_, c) => 1 + 4 * Number(c === 2) + 6 * Number(c === 13));
   const candidates = [8, 6, 4, 2, 0.5].map((threshold): Candidate => ({
-    threshold,
     width: widths(half, threshold),
-    range: { min: new Float32Array(16).fill(-2), max: new Float32Array(16).fill(2) },
+    ranges: [[-2, 2]],
   }));
   const activation = { ...schemeNamed('w4a4').activations.norm!, block: 0 };
   const feeds = candidateFeeds(candidates, activation, [16]);
@@ -275,38 +275,23 @@ describe('the two passes of the search', () => {
     expect(beside(new Set([0, 2]), 0, 20)).toEqual([1, 3, 4, 5]);
     expect(beside(new Set([0, 1, 2]), 2, 3)).toEqual([]);
   });
-  // A program whose loss of a width w is (w - best)^2.
+  // The loss of a threshold t is (t - best)^2.
   const spaceOf = (count: number, best: number, asked: number[]) => ({
-    samples: [{ feeds: {}, tokens: 2 }],
     thresholds: Array.from({ length: count }, (_, i) => count - i),
-    feedsFor: (some: readonly number[]) => ({ t: f32([some.length], some) }),
-    program: {
-      run: (feeds: Feeds) => {
-        const tried = Array.from(feeds['t']!.data, Number);
-        asked.push(...tried);
-        return Promise.resolve({
-          [names.losses]: f32(
-            [tried.length],
-            tried.map((t) => (t - best) ** 2),
-          ),
-        });
-      },
-      close: () => Promise.resolve(),
+    losses: (tried: readonly number[]) => {
+      asked.push(...tried);
+      return Promise.resolve(tried.map((t) => (t - best) ** 2));
     },
   });
-  const { signal } = new AbortController();
   test.each([3, 40, 101, 203])('find the best of %i thresholds where the loss has one valley, and try 36 at most', async (count) => {
     for (const best of [1, Math.round(count / 3), count]) {
       const asked: number[] = [];
-      const found = await search(spaceOf(count, best, asked), 'two-pass', signal);
+      const found = await search(spaceOf(count, best, asked), 'two-pass');
       expect(Math.abs(found!.threshold - best)).toBeLessThanOrEqual(Math.ceil((2 * count) / 15 / 9));
       expect(asked.length).toBeLessThanOrEqual(36);
       expect(new Set(asked).size).toBe(asked.length);
-      expect(await search(spaceOf(count, best, []), 'exhaustive', signal)).toEqual({ threshold: best, loss: 0 });
+      expect(await search(spaceOf(count, best, []), 'exhaustive')).toEqual({ threshold: best, loss: 0 });
     }
-  });
-  test('stop when they are told to', async () => {
-    await expect(search(spaceOf(40, 3, []), 'two-pass', AbortSignal.abort())).rejects.toThrow();
   });
 });
 

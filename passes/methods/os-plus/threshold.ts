@@ -1,27 +1,16 @@
 import { standardize } from '../../../ir/channel.ts';
 import type { Graph } from '../../../ir/graph.ts';
-import type { Layout } from '../../../ir/layout.ts';
-import type { Site } from '../../../ir/ops/qc.ts';
-import type { Scheme } from '../../../ir/scheme.ts';
-import { pick, type Feeds } from '../../infra/executor.ts';
 import type { PassContext } from '../../infra/pass.ts';
 import { movedStatistics } from '../../observe/statistics.ts';
-import { activationAt } from '../../quantize/activation-at.ts';
-import { channelGroups, clusterGrid, rowGroups, runTimeBlock } from '../../quantize/scale-groups.ts';
-import { usualRange } from '../../quantize/usual-range.ts';
-import { schemeNamed } from '../../quantize/schemes.ts';
+import { channelGroups } from '../../quantize/scale-groups.ts';
 import type { Captured } from '../../search/capture.ts';
-import { changedGroups } from '../../search/changed-groups.ts';
-import { lossGraph } from '../../search/loss-graph.ts';
-import { names, type LossActivation } from '../../search/loss-settings.ts';
-import { sameLoss, search, type Found, type LossSample, type SearchKind } from '../../search/search.ts';
-import { stacked } from '../../search/stack.ts';
-import { candidateFeeds } from './candidate.ts';
+import type { Candidate } from '../../search/candidate.ts';
+import { rangesUnder, siteLoss, type LossQuantizers } from '../../search/site-loss.ts';
 import type { OsPlusSite } from './os-plus-site.ts';
-import { centred, thresholds, widths } from './thresholds.ts';
+import { search, type Found, type SearchKind } from './search.ts';
+import { centred, thresholds, widths, type Centred } from './thresholds.ts';
 
-export interface ThresholdSettings extends Layout {
-  readonly scheme: string;
+export interface ThresholdSettings extends LossQuantizers {
   readonly steps: number | null;
   readonly low: number;
   readonly search: SearchKind;
@@ -38,45 +27,22 @@ export async function bestThreshold(
   const { range } = t.statistics;
   const at = centred(range, t.shift);
   const largest = range.max.reduce((most, x, j) => Math.max(most, x - at.centre[j]!), 0);
-  const candidates = thresholds(at.half, settings.low, settings.steps === null ? null : Math.floor(settings.steps), largest);
-  if (candidates.length === 0) return null;
-  const scheme = schemeNamed(settings.scheme);
-  const activation = activationFor(scheme, t.site, range.min.length, settings);
-  const apart = await captured.samplesAt(t);
-  const masked = apart.every((s) => names.tokens in s.feeds);
-  const groups = rowGroups(range.min.length, t.site, settings);
-  const loss = lossGraph(t.region, t.site, { centre: at.centre, activation, weights: scheme.weights, groups, masked }, graph.opsets);
-  const clusters = channelGroups(range.min.length, t.site, settings);
-  const quantizer = activationAt(scheme, t.site, settings);
-  const candidate = (threshold: number) => {
-    const width = widths(at.half, threshold);
-    const then = movedStatistics(t.statistics, standardize(at.centre, width));
-    return { threshold, width, range: quantizer ? usualRange(then, quantizer, clusters) : then.range };
-  };
-  const fed = new Set(loss.inputs.map((v) => v.name));
-  const feedsFor = (some: readonly number[]): Feeds => {
-    const feeds = candidateFeeds(some.map(candidate), activation, clusters);
-    return pick({ ...feeds, [names.changed]: changedGroups(feeds[names.widths]!, groups) }, fed);
-  };
-  const program = await ctx.services.executor.load(loss);
+  const all = thresholds(at.half, settings.low, settings.steps === null ? null : Math.floor(settings.steps), largest);
+  if (all.length === 0) return null;
+  const samples = await captured.samplesAt(t);
+  const loss = await siteLoss(graph, t, at.centre, settings, samples, ctx);
   try {
-    const feedable = (all: readonly LossSample[]) => all.map((s) => ({ ...s, feeds: pick(s.feeds, fed) }));
-    const together = takesBatches(t) ? stacked(apart) : apart;
-    const samples = await sameLoss(program, feedable(together), feedable(apart), feedsFor(candidates.slice(0, 1)));
-    return await search({ program, samples, thresholds: candidates, feedsFor }, settings.search, ctx.signal);
+    const measured = loss.on(samples);
+    const losses = (some: readonly number[]) => measured(some.map((threshold) => candidateFor(t, at, threshold, settings)));
+    return await search({ thresholds: all, losses }, settings.search);
   } finally {
-    await program.close();
+    await loss.close();
   }
 }
 
-/** Whether no value that the loss reads has a fixed number of rows. */
-const takesBatches = ({ site, region }: OsPlusSite): boolean =>
-  [site.x, ...region.others].every((v) => typeof v.type?.shape?.[0] !== 'number');
-
-/** The quantizer that the site will have: the scheme's, or symmetric in blocks where the target quantizes so. */
-function activationFor(scheme: Scheme, site: Site, size: number, layout: Layout): LossActivation | null {
-  const activation = activationAt(scheme, site, layout);
-  if (!activation) return null;
-  if (layout.activations === 'block') return { ...activation, symmetric: true, range: 'token', block: runTimeBlock(size, layout) };
-  return { ...activation, grid: clusterGrid(activation, channelGroups(size, site, layout)), block: 0 };
+/** One quantizer for all channels has the range (-t, t), as in the released code; groups have the ranges of their channels. */
+function candidateFor({ site, statistics }: OsPlusSite, at: Centred, threshold: number, settings: ThresholdSettings): Candidate {
+  const width = widths(at.half, threshold);
+  if (channelGroups(width.length, site, settings).length === 1) return { width, ranges: [[-threshold, threshold]] };
+  return { width, ranges: rangesUnder(settings, site, movedStatistics(statistics, standardize(at.centre, width))) };
 }
