@@ -9,9 +9,12 @@ import { foldChannels } from './channels/fold-channels.ts';
 import type { Pass } from './infra/pass.ts';
 import { markSites } from './quantize/mark-sites.ts';
 import { observe } from './observe/observe.ts';
+import { awq } from './methods/awq/awq.ts';
+import { equalize } from './methods/equalize/equalize.ts';
 import { osPlus } from './methods/os-plus/os-plus.ts';
 import { quantize } from './quantize/quantize.ts';
 import { raise } from './raise/raise.ts';
+import { smooth } from './methods/smooth/smooth.ts';
 import { rptq } from './methods/rptq/rptq.ts';
 
 export { collect } from './observe/calibrate.ts';
@@ -62,6 +65,9 @@ export const passes: readonly Pass[] = [
   calibrate,
   rptq,
   osPlus,
+  equalize,
+  smooth,
+  awq,
   foldChannels,
   quantize,
   biasCorrect,
