@@ -85,7 +85,7 @@ function passesPage(): string {
   return blocks(
     generated('passes/index.ts, passes/quantize/schemes.ts and codegen/targets'),
     '# Passes, schemes, targets',
-    'What `qc passes` lists. [writing-a-pass.md](writing-a-pass.md) says what the words mean, [methods.md](methods.md) what `rptq`, `os+` and `quantize` compute.',
+    'What `qc passes` lists. [writing-a-pass.md](writing-a-pass.md) says what the words mean, [methods.md](methods.md) what `rptq`, `os+`, `equalize`, `smooth`, `awq` and `quantize` compute.',
     '## Passes',
     'In the order in which a compile usually runs them. An *exact* pass computes the same function in real arithmetic, and is checked on probe inputs; an *approximate* one may lose accuracy.',
     table(

@@ -12,4 +12,5 @@ export const awq = scalingPass({
   // The 20th, 0, is the site as it is.
   grid: Array.from({ length: 19 }, (_, n) => (n + 1) / 20),
   shift: false,
+  traits: [],
 });

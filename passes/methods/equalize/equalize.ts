@@ -14,4 +14,5 @@ export const equalize = scalingPass({
   exponents: (alpha) => ({ activation: alpha, weight: alpha }),
   grid: [1, 2, 3, 4, 5, 6, 7, 8].map((n) => n / 8),
   shift: true,
+  traits: ['equalized'],
 });

@@ -1,5 +1,6 @@
 import { diagnostic, fail } from '../../../ir/diagnostics.ts';
 import type { Graph } from '../../../ir/graph.ts';
+import type { SiteTrait } from '../../../ir/layout.ts';
 import { inferTypes } from '../../../ir/shapes/infer.ts';
 import { changeBasis } from '../../../ir/site.ts';
 import { nameOf } from '../../infra/ledger.ts';
@@ -18,6 +19,8 @@ export interface ScalingMethod extends WidthRule {
   readonly summary: string;
   /** Whether channels are centred first, unless the option says otherwise. */
   readonly shift: boolean;
+  /** What the widths do to the ranges of channels, for the layout of targets. */
+  readonly traits: readonly SiteTrait[];
 }
 
 interface Settings extends ChoiceSettings, CaptureSettings {
@@ -42,7 +45,7 @@ export const scalingPass = (method: ScalingMethod): Pass =>
     needs: ['calibrated', 'folded'],
     breaks: ['folded'],
     observes: [reductions.range, reductions.average, ...method.observes],
-    traits: ['equalized'],
+    traits: method.traits,
     run: (graph, ctx, settings) => scaleSites(graph, method, { ...settings, judged: true }, ctx),
   });
 

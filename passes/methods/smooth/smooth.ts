@@ -10,4 +10,5 @@ export const smooth = scalingPass({
   exponents: (alpha) => ({ activation: alpha, weight: 1 - alpha }),
   grid: [0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => n / 8),
   shift: false,
+  traits: ['equalized'],
 });
