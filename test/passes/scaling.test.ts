@@ -8,11 +8,11 @@ import { capture } from '../../passes/search/capture.ts';
 import { lossRegion } from '../../passes/search/loss-region.ts';
 import { names } from '../../passes/search/loss-settings.ts';
 import type { LossSample } from '../../passes/search/losses.ts';
-import { siteLoss } from '../../passes/search/site-loss.ts';
-import { chooseScaling } from '../../passes/methods/equalize/choose.ts';
-import { scaledSites } from '../../passes/methods/equalize/scaled-site.ts';
-import { scalingsOf, type WidthRule } from '../../passes/methods/equalize/scaling.ts';
-import { meanOfTied, rowMaxima, widthsFor } from '../../passes/methods/equalize/widths.ts';
+import { siteLoss } from '../../passes/scaling/site-loss.ts';
+import { chooseScaling } from '../../passes/scaling/choose.ts';
+import { scaledSites } from '../../passes/scaling/scaled-site.ts';
+import { scalingsOf, type WidthRule } from '../../passes/scaling/scaling.ts';
+import { meanOfTied, rowMaxima, widthsFor } from '../../passes/scaling/widths.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
 import { fileSpool } from '../../src/runtime/spool.ts';
 import { familyPath } from '../support/families.ts';
@@ -262,7 +262,8 @@ describe('a site that stays as it is has a reason', () => {
   test('where calibration saw nothing', async () => {
     const graph = modelOf(shape);
     await runPipeline(executor, graph, 'raise,mark-sites,observe');
-    const { ledger } = await runPipeline(executor, graph, 'equalize{alpha=0.5}', { facts: everyFact });
+    const { ledger, diagnostics } = await runPipeline(executor, graph, 'equalize{alpha=0.5}', { facts: everyFact });
+    expect(diagnostics.map((d) => d.code)).toEqual(['QC3201', 'QC3201', 'QC3201', 'QC3201']);
     expect(ledger.entries.map((e) => e.left)).toEqual(
       Array.from({ length: 6 }, () => ['input not scaled by equalize: calibration has seen nothing there']),
     );
@@ -319,11 +320,12 @@ describe('the choice at a site', () => {
   test('is nothing where they do not', async () => {
     expect(await choose(first, second)).toEqual({
       kind: 'left',
+      expected: true,
       why: 'the scale that lowers the error most does not do so on tokens that were held out',
     });
   });
   test('is nothing where no scale lowers the loss', async () => {
-    expect(await choose(silent, first)).toEqual({ kind: 'left', why: 'no scale lowers the error of what it feeds' });
+    expect(await choose(silent, first)).toEqual({ kind: 'left', expected: true, why: 'no scale lowers the error of what it feeds' });
   });
   test('says so where nothing was held out to judge it', async () => {
     expect(await choose(first, [])).toMatchObject({ kind: 'scaled', judgedOn: 0 });

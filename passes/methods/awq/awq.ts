@@ -1,5 +1,5 @@
 import { reductions } from '../../observe/reductions/index.ts';
-import { scalingPass } from '../equalize/scaling-pass.ts';
+import { scalingPass } from '../../scaling/scaling-pass.ts';
 
 /** AWQ (Lin et al. 2023, eq. 4 and 5): s_j = mean |x_j|^alpha, alpha on a grid of 20 from 0 to 0.95. */
 export const awq = scalingPass({

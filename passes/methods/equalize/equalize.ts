@@ -1,5 +1,5 @@
 import { reductions } from '../../observe/reductions/index.ts';
-import { scalingPass } from './scaling-pass.ts';
+import { scalingPass } from '../../scaling/scaling-pass.ts';
 
 /**
  * s_j = (rms(x_j) / max |w_j|)^alpha, after centring: what a channel adds to the error of the activations' quantizer and of the weights' is

@@ -5,7 +5,7 @@ import { movedStatistics } from '../../observe/statistics.ts';
 import { channelGroups } from '../../quantize/scale-groups.ts';
 import type { Captured } from '../../search/capture.ts';
 import type { Candidate } from '../../search/candidate.ts';
-import { rangesUnder, siteLoss, type LossQuantizers } from '../../search/site-loss.ts';
+import { rangesUnder, siteLoss, type LossQuantizers } from '../../scaling/site-loss.ts';
 import type { OsPlusSite } from './os-plus-site.ts';
 import { search, type Found, type SearchKind } from './search.ts';
 import { centred, thresholds, widths, type Centred } from './thresholds.ts';

@@ -1,4 +1,4 @@
-import { scalingPass } from '../equalize/scaling-pass.ts';
+import { scalingPass } from '../../scaling/scaling-pass.ts';
 
 /** SmoothQuant (Xiao et al. 2022, eq. 4): s_j = max |x_j|^alpha / max |w_j|^(1 - alpha). */
 export const smooth = scalingPass({

@@ -1,6 +1,6 @@
-import { standardize, translation, type ChannelTransform } from '../../../ir/channel.ts';
-import type { Reduction } from '../../infra/reduction.ts';
-import { movedStatistics, type Statistics } from '../../observe/statistics.ts';
+import { standardize, translation, type ChannelTransform } from '../../ir/channel.ts';
+import type { Reduction } from '../infra/reduction.ts';
+import { movedStatistics, type Statistics } from '../observe/statistics.ts';
 import type { ScaledSite } from './scaled-site.ts';
 import { meanOfTied, rowMaxima, widthsFor, type Exponents } from './widths.ts';
 

@@ -1,23 +1,29 @@
-import type { Graph, Node } from '../../../ir/graph.ts';
-import { meet, type Freedom } from '../../../ir/freedom.ts';
-import type { Site } from '../../../ir/ops/qc.ts';
-import { sites } from '../../../ir/site.ts';
-import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
-import { attentionFed, attentionResult } from '../../model/attentions.ts';
-import { statisticsAt, type Statistics } from '../../observe/statistics.ts';
-import { lossRegion, type LossRegion } from '../../search/loss-region.ts';
-import type { SearchedSite } from '../../search/searched-site.ts';
+import type { Graph, Node } from '../../ir/graph.ts';
+import { meet, type Freedom } from '../../ir/freedom.ts';
+import type { Site } from '../../ir/ops/qc.ts';
+import { sites } from '../../ir/site.ts';
+import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../channels/freedom-at.ts';
+import { attentionFed, attentionResult } from '../model/attentions.ts';
+import { statisticsAt, type Statistics } from '../observe/statistics.ts';
+import { lossRegion, type LossRegion } from '../search/loss-region.ts';
+import type { SearchedSite } from '../search/searched-site.ts';
 
 /** A site whose channels take positive scales. */
 export interface ScaledSite extends SearchedSite {
   readonly freedom: Freedom;
 }
 
-/** A site that stays as it is, and why. */
-export interface RefusedSite {
-  readonly region: LossRegion;
-  readonly site: Site;
+/** Why a site stays as it is; `expected` where it is not for want of a statistic. */
+export interface Left {
+  readonly kind: 'left';
   readonly why: string;
+  readonly expected: boolean;
+}
+
+/** A site that takes no scale. */
+export interface RefusedSite extends Left {
+  readonly site: Site;
+  readonly region: LossRegion;
 }
 
 /** The inputs of linears: those that take positive scales, and the others. */
@@ -25,8 +31,9 @@ export function scaledSites(graph: Graph): { readonly scaled: readonly ScaledSit
   const [scaled, refused]: [ScaledSite[], RefusedSite[]] = [[], []];
   for (const site of sites(graph).filter((s) => s.role === 'norm' || s.role === 'linear')) {
     const [region, statistics] = [lossRegion(graph, site), statisticsAt(site)];
-    const freedom = statistics ? freedomFor(graph, site, region, statistics) : 'calibration has seen nothing there';
-    if (typeof freedom === 'string') refused.push({ site, region, why: freedom });
+    const freedom = statistics && freedomFor(graph, site, region, statistics);
+    if (!freedom) refused.push({ kind: 'left', site, region, why: 'calibration has seen nothing there', expected: false });
+    else if (typeof freedom === 'string') refused.push({ kind: 'left', site, region, why: freedom, expected: true });
     else scaled.push({ site, region, statistics: statistics!, freedom });
   }
   return { scaled, refused };

@@ -1,16 +1,16 @@
-import { diagnostic, fail } from '../../../ir/diagnostics.ts';
-import type { Graph } from '../../../ir/graph.ts';
-import type { SiteTrait } from '../../../ir/layout.ts';
-import { inferTypes } from '../../../ir/shapes/infer.ts';
-import { changeBasis } from '../../../ir/site.ts';
-import { nameOf } from '../../infra/ledger.ts';
-import { flag, float, int, text } from '../../infra/options.ts';
-import { definePass, type Pass, type PassContext } from '../../infra/pass.ts';
-import { reductions } from '../../observe/reductions/index.ts';
-import { layoutOptions } from '../../quantize/scale-groups.ts';
-import { capture, type CaptureSettings } from '../../search/capture.ts';
+import { diagnostic, fail } from '../../ir/diagnostics.ts';
+import type { Graph } from '../../ir/graph.ts';
+import type { SiteTrait } from '../../ir/layout.ts';
+import { inferTypes } from '../../ir/shapes/infer.ts';
+import { changeBasis } from '../../ir/site.ts';
+import { nameOf } from '../infra/ledger.ts';
+import { flag, float, int, text } from '../infra/options.ts';
+import { definePass, type Pass, type PassContext } from '../infra/pass.ts';
+import { reductions } from '../observe/reductions/index.ts';
+import { layoutOptions } from '../quantize/scale-groups.ts';
+import { capture, type CaptureSettings } from '../search/capture.ts';
 import { chooseScaling, type Choice, type ChoiceSettings } from './choose.ts';
-import { scaledSites, type RefusedSite, type ScaledSite } from './scaled-site.ts';
+import { scaledSites, type Left, type RefusedSite, type ScaledSite } from './scaled-site.ts';
 import { centresOf, scaledBy, transformOf, type WidthRule } from './scaling.ts';
 
 /** A method that divides the channels of sites by the widths of a rule. */
@@ -52,7 +52,7 @@ export const scalingPass = (method: ScalingMethod): Pass =>
 async function scaleSites(graph: Graph, method: ScalingMethod, settings: Settings, ctx: PassContext): Promise<void> {
   inferTypes(graph);
   const { scaled: found, refused } = scaledSites(graph);
-  for (const t of refused) leave(t, t.why, method, ctx);
+  for (const t of refused) leave(t, t, method, ctx);
   if (found.length === 0) return;
   if (settings.alpha !== null) {
     for (const t of found) transform(graph, t, givenScaling(t, method, settings.alpha, settings), method, ctx);
@@ -78,11 +78,11 @@ async function scaleSites(graph: Graph, method: ScalingMethod, settings: Setting
 /** The scaling by an exponent that the user gave, centred where the site takes a shift. */
 function givenScaling(t: ScaledSite, method: ScalingMethod, alpha: number, { shift }: Settings): Choice {
   const found = scaledBy(method, t, centresOf(t, shift).at(-1)!, [alpha]);
-  return found ? { kind: 'scaled', scaling: found[0]!, judgedOn: null } : { kind: 'left', why: method.unknown };
+  return found ? { kind: 'scaled', scaling: found[0]!, judgedOn: null } : { kind: 'left', why: method.unknown, expected: false };
 }
 
 function transform(graph: Graph, t: ScaledSite, choice: Choice, method: ScalingMethod, ctx: PassContext): void {
-  if (choice.kind === 'left') return leave(t, choice.why, method, ctx);
+  if (choice.kind === 'left') return leave(t, choice, method, ctx);
   const { alpha, centre } = choice.scaling;
   changeBasis(graph, t.site, transformOf(choice.scaling));
   const parts = [...(centre.some((z) => z !== 0) ? ['centred'] : []), ...(alpha === null ? [] : [`scaled with alpha ${alpha}`])];
@@ -94,8 +94,11 @@ function transform(graph: Graph, t: ScaledSite, choice: Choice, method: ScalingM
 }
 
 /** Enters why a site stays as it is, for every linear that reads it. */
-function leave({ site, region }: Pick<RefusedSite, 'site' | 'region'>, why: string, { name }: ScalingMethod, ctx: PassContext): void {
-  if (region.linears.length === 0) ctx.report(diagnostic('QC3301', `%${site.key}: not scaled by ${name}: ${why}`, site.node.loc));
-  for (const { node } of region.linears) ctx.ledger.left('linear', nameOf(node), `input not scaled by ${name}: ${why}`, { intended: true });
+function leave({ site, region }: SiteAndRegion, { why, expected }: Left, { name }: ScalingMethod, ctx: PassContext): void {
+  if (!expected) ctx.report(diagnostic('QC3201', `%${site.key} is not scaled by ${name}: ${why}`, site.node.loc));
+  for (const { node } of region.linears)
+    ctx.ledger.left('linear', nameOf(node), `input not scaled by ${name}: ${why}`, { intended: expected });
   ctx.count('sites left');
 }
+
+type SiteAndRegion = Pick<RefusedSite, 'site' | 'region'>;

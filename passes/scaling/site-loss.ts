@@ -9,13 +9,13 @@ import { activationAt, layoutAt } from '../quantize/activation-at.ts';
 import { channelGroups, clusterGrid, groupRanges, rowGroups, runTimeBlock } from '../quantize/scale-groups.ts';
 import { schemeNamed } from '../quantize/schemes.ts';
 import { usualRange } from '../quantize/usual-range.ts';
-import { candidateFeeds, type Candidate } from './candidate.ts';
-import { changedGroups } from './changed-groups.ts';
-import { lossGraph } from './loss-graph.ts';
-import { names, type LossActivation } from './loss-settings.ts';
-import { lossesOf, sameLoss, tokensIn, type LossSample } from './losses.ts';
-import type { SearchedSite } from './searched-site.ts';
-import { stacked } from './stack.ts';
+import { candidateFeeds, type Candidate } from '../search/candidate.ts';
+import { changedGroups } from '../search/changed-groups.ts';
+import { lossGraph } from '../search/loss-graph.ts';
+import { names, type LossActivation } from '../search/loss-settings.ts';
+import { lossesOf, sameLoss, tokensIn, type LossSample } from '../search/losses.ts';
+import type { SearchedSite } from '../search/searched-site.ts';
+import { stacked } from '../search/stack.ts';
 
 /** The quantizers that a loss is measured under. */
 export interface LossQuantizers extends Layout {

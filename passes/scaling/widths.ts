@@ -1,4 +1,4 @@
-import { floats, type Tensor } from '../../../ir/tensor.ts';
+import { floats, type Tensor } from '../../ir/tensor.ts';
 
 /** s_j = x_j^activation / w_j^weight. */
 export interface Exponents {
