@@ -293,7 +293,7 @@ describe('the choice at a site', () => {
     exponents: (alpha) => ({ activation: alpha, weight: alpha }),
     grid: [0.5, 1],
   };
-  const layout = { weights: 'auto', activations: 'auto', block: 32, multiples: false } as const;
+  const layout = { weights: 'auto', activations: 'auto', block: 32, multiples: false, gated: 'token' } as const;
   const settings = { scheme: 'w4a16', shift: false, ...layout };
   const tokens = (...x: readonly number[]) => [{ feeds: { [names.x]: f32([x.length / 2, 2], x) }, tokens: x.length / 2 }];
   const [first, second, silent] = [tokens(8, 0, -5, 0, 3, 0), tokens(0, 1, 0, -0.7), tokens(0, 0)];
