@@ -5,7 +5,9 @@ import { eachBlock } from './blocks/each-block.ts';
 import { deadCode } from './cleanup/dead-code.ts';
 import { foldConstants } from './cleanup/fold-constants.ts';
 import { tieWeights } from './cleanup/tie-weights.ts';
+import { closeCaches } from './channels/close-caches.ts';
 import { foldChannels } from './channels/fold-channels.ts';
+import { openCaches } from './channels/open-caches.ts';
 import type { Pass } from './infra/pass.ts';
 import { markSites } from './quantize/mark-sites.ts';
 import { observe } from './observe/observe.ts';
@@ -29,6 +31,7 @@ export { compare, type Comparison } from './blocks/compare.ts';
 export { ContractCheck, exactTolerance } from './blocks/contract.ts';
 export { referenceOf, type Reference } from './blocks/reference.ts';
 export { giveOut, runToLast, sweep, type SampleProgram, type SweepContext, type SweepSettings } from './blocks/sweep.ts';
+export { isCacheKey, movedCaches, type MovedCache } from './channels/cache-metadata.ts';
 export { freedomAbove, freedomAt, freedomBelow } from './channels/freedom-at.ts';
 export { largestDifference } from './infra/difference.ts';
 export { runOnce, type Executor, type Feeds, type HostTensor, type Program, type Spool } from './infra/executor.ts';
@@ -60,6 +63,7 @@ export const passes: readonly Pass[] = [
   raise,
   foldConstants,
   tieWeights,
+  openCaches,
   markSites,
   observe,
   calibrate,
@@ -71,6 +75,7 @@ export const passes: readonly Pass[] = [
   foldChannels,
   quantize,
   biasCorrect,
+  closeCaches,
   deadCode,
   eachBlock,
 ];

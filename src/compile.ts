@@ -63,6 +63,8 @@ export interface CompileOptions {
   /** Statistics saved by an earlier compile, instead of data. */
   readonly calibration?: string | undefined;
   readonly saveCalibration?: string | undefined;
+  /** Caches keep their basis, because another model fills or reads them too; false by default. */
+  readonly keepCaches?: boolean | undefined;
   readonly plugins?: readonly Pass[] | undefined;
   /** Compare outputs around every exact pass and around lowering; true by default. */
   readonly verify?: boolean | undefined;

@@ -13,6 +13,8 @@ export interface PipelineRequest {
   readonly order?: BlockOrder | undefined;
   /** Whether biases take up what quantization does to means; true by default. */
   readonly biasCorrect?: boolean | undefined;
+  /** Whether caches keep their basis, because another model fills or reads them too. */
+  readonly keepCaches?: boolean | undefined;
 }
 
 /** Passes that open every compile, whatever the user asks for. */
@@ -21,6 +23,9 @@ const opening: readonly PassCall[] = [
   { name: 'fold-constants', options: {} },
   { name: 'tie-weights', options: {} },
 ];
+
+/** Between the first and the last of these, the caches of a model may change their basis. */
+const [openCaches, closeCaches] = ['open-caches', 'close-caches'].map((name): PassCall => ({ name, options: {} })) as [PassCall, PassCall];
 
 /**
  * The pipeline that a compile really runs: the user's passes with what they need around them, and with the options that scheme
@@ -32,12 +37,14 @@ export function effectivePipeline(manager: PassManager, request: PipelineRequest
   const calls = parsePipeline(request.passes);
   const has = (name: string) => flattened(calls).some((c) => c.name === name);
   const ranges = needsRanges(scheme) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
-  const own = has('raise') ? calls : [...opening, ...ranges, ...calls];
+  const own = has('raise') ? calls : [...opening, ...(request.keepCaches ? [] : [openCaches]), ...ranges, ...calls];
   const traits = new Set(flattened(calls).flatMap((c) => manager.find(c.name).traits));
   const wanted = ['quantized', ...(request.biasCorrect === false ? [] : ['bias-corrected'])];
   const complete = manager.complete(own, wanted, { scheme: request.scheme, ...layoutOptions(target, scheme, traits) });
   const ordered = request.order === 'sequential' ? inSequence(manager, complete) : complete;
-  return ordered.at(-1)?.name === 'dead-code' ? ordered : [...ordered, { name: 'dead-code', options: {} }];
+  const open = ordered.some((c) => c.name === openCaches.name) && !ordered.some((c) => c.name === closeCaches.name);
+  const closed = open ? [...ordered, closeCaches] : ordered;
+  return closed.at(-1)?.name === 'dead-code' ? closed : [...closed, { name: 'dead-code', options: {} }];
 }
 
 /** Puts what comes after the marks, up to the quantizers, into one `each-block`, unless the user has done so. */

@@ -1,6 +1,7 @@
 import { int, ints, tensor, type Attribute } from '../../ir/attributes.ts';
 import { fail } from '../../ir/diagnostics.ts';
 import type { Graph, Node } from '../../ir/graph.ts';
+import { CacheBasis, Decode, Encode } from '../../ir/ops/qc.ts';
 import { eachNode } from '../../ir/walk.ts';
 import { inMemory } from '../../ir/tensor.ts';
 import { isKernel, kernelBody, kernelOverload } from '../kernels/bodies/index.ts';
@@ -63,10 +64,13 @@ const keyOf = (node: Node): string => `${nameIn(node)}:${hasBody(nameIn(node)) ?
 /** The operator set that bodies need when the model imports none. */
 export const bodyOpset = 21;
 
+/** Operators whose attributes hold a map of channels. */
+const channelMaps: ReadonlySet<string> = new Set([Encode, Decode, CacheBasis].map(({ schema }) => schema.op));
+
 /** The attributes as written: those that a body reads and the node leaves out are filled in with what they mean. */
 export function completeAttributes(node: Node): ReadonlyMap<string, Attribute> {
   if (node.op === 'qc.DynamicQuantize') return new Map([['symmetric', int(0)], ['block', int(0)], ...node.attributes]);
-  if (node.op !== 'qc.Encode' && node.op !== 'qc.Decode') return node.attributes;
+  if (!channelMaps.has(node.op)) return node.attributes;
   if (['perm', 'scale', 'shift'].every((name) => node.attributes.has(name))) return node.attributes;
   const n = channelsOf(node);
   const identity: readonly (readonly [string, Attribute])[] = [
@@ -98,19 +102,36 @@ function channelsOf(node: Node): number {
 const identity: Body = { inputs: ['x'], outputs: ['y'], attributes: [], nodes: [step('y', 'Identity', ['x'])] };
 
 // y = x[..., perm] * scale + shift
-const channelMap: Body = {
+const mapped = (x: string, y: string): readonly NodeProto[] => [
+  reference('order', 'value_ints', kinds.ints, 'perm'),
+  reference('wide_scale', 'value', kinds.tensor, 'scale'),
+  reference('wide_shift', 'value', kinds.tensor, 'shift'),
+  step('moved', 'Gather', [x, 'order'], { axis: int(-1) }),
+  step('scale', 'CastLike', ['wide_scale', 'x']),
+  step('shift', 'CastLike', ['wide_shift', 'x']),
+  step('scaled', 'Mul', ['moved', 'scale']),
+  step(y, 'Add', ['scaled', 'shift']),
+];
+
+const channelMap: Body = { inputs: ['x'], outputs: ['y'], attributes: ['perm', 'scale', 'shift'], nodes: mapped('x', 'y') };
+
+// The same on [batch, seq, heads * width], where x is [batch, heads, seq, width]. A 0 in a shape is the extent that was there, which may be 0.
+const cacheMap: Body = {
   inputs: ['x'],
   outputs: ['y'],
-  attributes: ['perm', 'scale', 'shift'],
+  attributes: ['size', 'perm', 'scale', 'shift'],
   nodes: [
-    reference('order', 'value_ints', kinds.ints, 'perm'),
-    reference('wide_scale', 'value', kinds.tensor, 'scale'),
-    reference('wide_shift', 'value', kinds.tensor, 'shift'),
-    step('moved', 'Gather', ['x', 'order'], { axis: int(-1) }),
-    step('scale', 'CastLike', ['wide_scale', 'x']),
-    step('shift', 'CastLike', ['wide_shift', 'x']),
-    step('scaled', 'Mul', ['moved', 'scale']),
-    step('y', 'Add', ['scaled', 'shift']),
+    step('turned', 'Transpose', ['x'], { perm: ints([0, 2, 1, 3]) }),
+    step('apart', 'Shape', ['turned']),
+    step('kept', 'Constant', [], { value_ints: ints([0, 0]) }),
+    reference('channels', 'value_int', kinds.int, 'size'),
+    step('one', 'Constant', [], { value_ints: ints([1]) }),
+    step('last', 'Reshape', ['channels', 'one']),
+    step('joined', 'Concat', ['kept', 'last'], { axis: int(0) }),
+    step('tokens', 'Reshape', ['turned', 'joined']),
+    ...mapped('tokens', 'moved_tokens'),
+    step('heads', 'Reshape', ['moved_tokens', 'apart']),
+    step('y', 'Transpose', ['heads'], { perm: ints([0, 2, 1, 3]) }),
   ],
 };
 
@@ -196,6 +217,7 @@ const bodies: Readonly<Record<string, Body>> = {
   Observer: identity,
   Encode: channelMap,
   Decode: channelMap,
+  CacheBasis: cacheMap,
   FakeQuantize: fakeQuantize,
   DynamicQuantize: dynamicQuantize,
 };

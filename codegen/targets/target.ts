@@ -1,9 +1,12 @@
 import { diagnostic, fail, QcError, type Diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph } from '../../ir/graph.ts';
 import type { SiteTrait, TargetLayout } from '../../ir/layout.ts';
+import { CacheBasis } from '../../ir/ops/qc.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import type { Scheme } from '../../ir/scheme.ts';
 import { toHalf } from './half/half.ts';
+import { forEachOf } from './nodes.ts';
+import { lowerCacheBasis } from './standard/cache-basis.ts';
 import { takesPrimitives } from './standard/primitives.ts';
 import { lowerRest } from './rest.ts';
 import { lowerRmsNormalizations } from './standard/rms-normalization.ts';
@@ -54,6 +57,7 @@ export const declineFor = (target: Target, graph: Graph): readonly Lowered[] => 
 /** Lowers `graph` to `target` and checks that nothing is left that the target lacks (QC4001). */
 export function lowerTo(target: Target, graph: Graph): Lowering {
   const outputs = graph.outputs.map((v) => v.type);
+  forEachOf(graph, [CacheBasis.schema.op], (node) => lowerCacheBasis(graph, node));
   const report = [...declineFor(target, graph), ...target.lower(graph)];
   const left = leftTransforms(graph);
   lowerRest(graph, target.weights);

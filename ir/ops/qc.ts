@@ -30,6 +30,14 @@ export class Decode extends ChannelOp {
   static readonly schema = unary('qc.Decode');
 }
 
+/**
+ * A cache [batch, heads, seq, width] in another basis: every token, taken as [heads * width], under the map. It stands where a cache comes in
+ * and where it goes out, with the inverse there, so that in between it may lie in any basis.
+ */
+export class CacheBasis extends ChannelOp {
+  static readonly schema = unary('qc.CacheBasis');
+}
+
 /** What a site is to its neighbours: `norm` and `linear` feed linears, `norm` from a norm; the others feed an Attention. */
 export const roles = ['norm', 'linear', 'query', 'key', 'value'] as const;
 export type Role = (typeof roles)[number];

@@ -313,7 +313,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   GatherElements: (node, known) => [{ type: typed(dtypeOf(node, 0, known), shapeOf(node, 1, known)) }],
   Neg: negated,
   ...table('Relu LeakyRelu Gelu Erf Tanh Sigmoid Sqrt Exp Abs Reciprocal Floor Round HardSwish Softplus Sin Cos Log Not', likeFirst),
-  ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.FakeQuantize qc.DynamicQuantize', likeFirst),
+  ...table('qc.Site qc.Observer qc.Encode qc.Decode qc.CacheBasis qc.FakeQuantize qc.DynamicQuantize', likeFirst),
   ...table('Add Sub Mul Div Pow Min Max Mod And Or Xor', elementwise()),
   ...table('Equal Less Greater LessOrEqual GreaterOrEqual', elementwise('bool')),
   ...table('IsNaN IsInf', elementwise('bool')),

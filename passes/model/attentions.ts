@@ -1,6 +1,6 @@
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import type { Role } from '../../ir/ops/qc.ts';
-import { hasRole, recordOf, type Heads } from '../operators/index.ts';
+import { hasRole, recordOf, type CacheEnds, type Heads } from '../operators/index.ts';
 
 export const isAttention = (node: Node | null): boolean => hasRole(node, 'attention');
 
@@ -8,7 +8,10 @@ export const isAttention = (node: Node | null): boolean => hasRole(node, 'attent
 export const attentionsOf = (graph: Graph): readonly Node[] => [...graph.nodes].filter(isAttention);
 
 /** The attentions that read keys and values of tokens before: their caches. */
-export const cachesOf = (graph: Graph): readonly Node[] => attentionsOf(graph).filter((node) => recordOf(node).hasCache?.(node));
+export const cachesOf = (graph: Graph): readonly Node[] => attentionsOf(graph).filter((node) => cachesIn(node).length > 0);
+
+/** Where the caches of an attention come in and go out; none for one without caches. */
+export const cachesIn = (attention: Node): readonly CacheEnds[] => recordOf(attention).caches?.(attention) ?? [];
 
 /** What the first operands of an attention are to it. */
 export const attentionRoles: readonly Role[] = ['query', 'key', 'value'];

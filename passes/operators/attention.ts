@@ -1,35 +1,41 @@
-import { permAt, scaleAt, shiftAt, type ChannelTransform } from '../../ir/channel.ts';
+import { inverse, permAt, scaleAt, shiftAt, type ChannelTransform } from '../../ir/channel.ts';
 import { headed, pinned } from '../../ir/freedom.ts';
 import type { Node } from '../../ir/graph.ts';
 import { Attention } from '../../ir/ops/generated.ts';
 import { Decode } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
+import { isRead } from '../../ir/pattern.ts';
+import { caches, isFilled, mayMove, moveCache } from './attention-caches.ts';
 import { encodeOperand } from './encode-operand.ts';
 import type { Down, Heads, OperatorRecord, Up } from './record.ts';
 
 /**
- * The heads on [batch, seq, heads * width]; null where no change of basis may pass: a cache, which is in the old basis, goes in or out,
+ * The heads on [batch, seq, heads * width]; null where no change of basis may pass: a cache that must keep its basis goes in or out,
  * scores are given out, or heads have an axis of their own.
  */
 function heads(node: Node, size?: number): Heads | null {
   const view = new Attention(node);
   const [queries, keys] = [view.q_num_heads, view.kv_num_heads];
-  const alone =
-    !view.past_key && !view.past_value && node.outputs.slice(1).every((o) => o.uses.size === 0 && !node.graph?.outputs.includes(o));
+  const free = !isRead(view.qk_matmul_output) && mayMove(node);
   const whole = queries > 0 && keys > 0 && queries % keys === 0 && (size === undefined || size % queries === 0);
-  return alone && whole ? { queries, keys, shared: queries / keys } : null;
+  return free && whole ? { queries, keys, shared: queries / keys } : null;
 }
 
-/** T(P v) = P T(v) within each head, since the rows of P sum to 1; value heads that several query heads share move once. */
+/**
+ * T(P v) = P T(v) within each head, since the rows of P sum to 1; value heads that several query heads share move once. Those of tokens
+ * before are under T in the cache.
+ */
 const up: Up = {
   freedom(node, size) {
     const found = heads(node, size);
-    return found && headed(found.queries, size / found.queries, found.shared, { perm: true, scale: true, shift: true });
+    return found && headed(found.queries, size / found.queries, found.shared, { perm: true, scale: true, shift: isFilled(node, 'value') });
   },
   onward: (node, size) => [{ operand: 2, channels: valueChannels(new Attention(node), size) }],
   absorb(graph, node, t) {
     const view = new Attention(node);
-    encodeOperand(graph, node, 2, ofLeaders(t, view.q_num_heads, view.kv_num_heads));
+    const ofValues = ofLeaders(t, view.q_num_heads, view.kv_num_heads);
+    encodeOperand(graph, node, 2, ofValues);
+    moveCache(graph, node, 'value', ofValues);
   },
 };
 
@@ -48,14 +54,14 @@ function ofLeaders(t: ChannelTransform, queries: number, values: number): Channe
 
 /**
  * D(q) E(k)^T = q k^T when both have the same order within each head and reciprocal scales. A shift of k adds the same to all
- * scores of a query, which the softmax ignores; a shift of q does not cancel.
+ * scores of a query, which the softmax ignores; a shift of q does not cancel. Keys of tokens before have it in the cache.
  */
 const down: Down = {
   freedom(node, operand, size) {
     const found = heads(node);
     if (!found || operand > 1) return pinned(size);
     if (operand === 0) return headed(found.queries, size / found.queries, found.shared, { perm: true, scale: true, shift: false });
-    return headed(found.keys, size / found.keys, 1, { perm: true, scale: true, shift: new Attention(node).softcap === 0 });
+    return headed(found.keys, size / found.keys, 1, { perm: true, scale: true, shift: takesShift(node) });
   },
   absorb(graph, use, decode) {
     const view = viewAs(Attention, use.node);
@@ -64,13 +70,16 @@ const down: Down = {
     if (!cancel(q?.transform ?? null, k?.transform ?? null, view)) return false;
     if (q) graph.setInput(view.node, 0, q.x);
     if (k) graph.setInput(view.node, 1, k.x);
+    if (k) moveCache(graph, view.node, 'key', inverse(k.transform));
     return q?.node === decode.node || k?.node === decode.node;
   },
 };
 
+/** Whether keys may have a shift: a soft cap is not blind to what it adds to all scores of a query. */
+const takesShift = (node: Node): boolean => new Attention(node).softcap === 0 && isFilled(node, 'key');
+
 function cancel(q: ChannelTransform | null, k: ChannelTransform | null, view: Attention): boolean {
-  // A soft cap is not blind to what a shift adds to all scores of a query.
-  if (q?.shift || (k?.shift && view.softcap !== 0)) return false;
+  if (q?.shift || (k?.shift && !takesShift(view.node))) return false;
   const width = (q ? q.size / view.q_num_heads : k!.size / view.kv_num_heads) | 0;
   const shared = view.q_num_heads / view.kv_num_heads;
   const keyOf = (i: number) => Math.floor(i / width / shared) * width + (i % width);
@@ -84,6 +93,4 @@ function cancel(q: ChannelTransform | null, k: ChannelTransform | null, view: At
   return true;
 }
 
-const hasCache = (node: Node): boolean => new Attention(node).past_key !== null;
-
-export const attention: OperatorRecord = { op: Attention.schema.op, roles: ['attention'], heads, hasCache, up, down };
+export const attention: OperatorRecord = { op: Attention.schema.op, roles: ['attention'], heads, caches, up, down };

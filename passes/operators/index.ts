@@ -17,7 +17,7 @@ import { rotaryEmbedding } from './rotary-embedding.ts';
 import { softmax } from './softmax.ts';
 import { split } from './split.ts';
 
-export type { Heads, OperatorRecord, OperatorRole } from './record.ts';
+export type { CacheEnds, Heads, OperatorRecord, OperatorRole } from './record.ts';
 
 /** Every operator that passes know something of. */
 export const operators: readonly OperatorRecord[] = [

@@ -1,6 +1,6 @@
 import type { ChannelPart, ChannelTransform } from '../../ir/channel.ts';
 import type { Freedom } from '../../ir/freedom.ts';
-import type { Graph, Node, Use } from '../../ir/graph.ts';
+import type { Graph, Node, Use, Value } from '../../ir/graph.ts';
 import type { Decode } from '../../ir/ops/qc.ts';
 import type { Traits } from '../../ir/ops/traits.ts';
 import type { Tensor } from '../../ir/tensor.ts';
@@ -23,8 +23,8 @@ export interface OperatorRecord extends Traits {
   readonly tokenwise?: true;
   /** Of an attention: its heads, if a change of basis on `size` query channels may pass them; null if not. */
   readonly heads?: (node: Node, size?: number) => Heads | null;
-  /** Of an attention: whether keys and values of tokens before go in. */
-  readonly hasCache?: (node: Node) => boolean;
+  /** Of an attention: where keys and values of tokens before come in and go out; none where none come in. */
+  readonly caches?: (node: Node) => readonly CacheEnds[];
   /** What the ledger counts a node as that no rule of `raise` took apart. */
   readonly unraised?: 'norm' | 'attention';
   /** Why a product with this constant is no linear; null when it is no product that anybody would ask about. */
@@ -58,6 +58,14 @@ export interface Down {
   readonly freedom: (node: Node, operand: number, size: number) => Freedom | null;
   /** Makes the operand read the Decode's own operand; false when this Decode cannot be taken after all. */
   readonly absorb: (graph: Graph, use: Use, decode: Decode) => boolean;
+}
+
+/** A cache [batch, heads, seq, width] of an attention. */
+export interface CacheEnds {
+  readonly operand: number;
+  readonly past: Value;
+  /** With the new tokens behind; null where it is not given out. */
+  readonly present: Value | null;
 }
 
 export interface Heads {

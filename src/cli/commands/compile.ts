@@ -20,6 +20,7 @@ export function defineCompile(program: Command, run: Runner): void {
     .addOption(order)
     .option('--plugin <file...>', texts.plugin)
     .option('--no-bias-correct', 'leave biases as they are')
+    .option('--keep-caches', 'keys and values in caches keep their basis: another model fills or reads them too')
     .option('--strict', 'fail when something that the scheme covers is left in float')
     .option('--no-verify', 'do not compare outputs around exact passes and lowering')
     .optionsGroup('Calibration:')

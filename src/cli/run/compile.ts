@@ -20,6 +20,7 @@ export interface CompileFlags extends DataFlags {
   readonly order: BlockOrder;
   readonly target?: string | undefined;
   readonly plugin?: readonly string[] | undefined;
+  readonly keepCaches?: true | undefined;
   readonly strict?: true | undefined;
   readonly verify: boolean;
   readonly biasCorrect: boolean;
@@ -55,6 +56,7 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
       plugins,
       verify: flags.verify,
       biasCorrect: flags.biasCorrect,
+      keepCaches: flags.keepCaches ?? false,
       strict: flags.strict ?? false,
       threads: flags.threads,
       externalData: flags.externalData,
