@@ -15,7 +15,7 @@ import {
   type Tensor,
   type Value,
 } from '../ir/index.ts';
-import { attentionsOf, cachesOf, isHead, isNorm, linearsOf, type Refused } from '../passes/index.ts';
+import { attentionsOf, cachesOf, isHead, isNorm, linearsOf, movedCaches, type MovedCache, type Refused } from '../passes/index.ts';
 import { raisedModel } from './raised-model.ts';
 
 /** What a model holds, as `qc inspect --json` prints it. */
@@ -40,6 +40,8 @@ export interface Inspection {
   readonly present: Present | null;
   /** What rules recognised in part and left; only with the option `why`. */
   readonly refused?: readonly Refused[];
+  /** The inputs and outputs of caches that lie in another basis than that of the model which was compiled. */
+  readonly movedCaches: readonly Pick<MovedCache, 'past' | 'present'>[];
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -96,6 +98,7 @@ export async function inspect(path: string, { why = false }: InspectOptions = {}
     operators: countBy(nodes, (n) => n.op),
     parameters: parametersOf(tensors),
     externalFiles: externalFiles(path, tensors),
+    movedCaches: movedCaches(graph.metadata).map(({ past, present }) => ({ past, present })),
     metadata: Object.fromEntries(graph.metadata),
   };
   const { refused, ...recognised } = await recognise(path);

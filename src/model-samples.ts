@@ -1,4 +1,5 @@
-import { QcError, type Graph } from '../ir/index.ts';
+import { fail, QcError, sizeOf, type Graph } from '../ir/index.ts';
+import { movedCaches } from '../passes/index.ts';
 import { loadSamples, modelInputs, type InputNames, type Sample } from './data/samples.ts';
 import { loadTokenizer } from './data/tokenizer.ts';
 import { checkFeedable, inputsOf, vocabularyOf } from './model.ts';
@@ -23,7 +24,7 @@ export interface DataOptions extends InputNames {
 export async function samplesFor(graph: Graph, data: DataOptions, most?: number): Promise<readonly Sample[]> {
   checkFeedable(graph);
   const inputs = modelInputs(inputsOf(graph), data);
-  return loadSamples({
+  const samples = await loadSamples({
     files: data.files,
     tokenizer: data.tokenizer === undefined ? null : await loadTokenizer(data.tokenizer),
     ...(data.seq === undefined ? {} : { seq: data.seq }),
@@ -35,6 +36,17 @@ export async function samplesFor(graph: Graph, data: DataOptions, most?: number)
     vocabulary: vocabularyOf(graph, inputs.tokens),
     positions: positionsOf(graph, inputs),
   });
+  for (const sample of samples) refuseFilled(graph, sample);
+  return samples;
+}
+
+/** Throws QC2103 for tokens in a cache that the model keeps in another basis than the one that filled it. */
+function refuseFilled(graph: Graph, sample: Sample): void {
+  const filled = movedCaches(graph.metadata).find(({ past }) => sizeOf(sample[past]?.shape ?? [0]) > 0);
+  if (filled)
+    fail('QC2103', `the data has tokens in "${filled.past}", a cache that lies in another basis in this model`, undefined, {
+      hint: 'leave the caches out, so that they start empty',
+    });
 }
 
 /** The input that marks padding: the one that the user names, or else the usual one; null when the model has none. */

@@ -5,7 +5,7 @@ import { openModel } from './model.ts';
 /** Opens a model and raises it in memory, which only reads constants that are numbers, shapes or axes. Its sites are marked as w8a8 does. */
 export async function raisedModel(path: string): Promise<{ readonly graph: Graph; readonly ledger: Ledger }> {
   const graph = openModel(path);
-  const pipeline = sites(graph).length > 0 ? 'raise' : 'raise,mark-sites';
+  const pipeline = sites(graph).length > 0 ? 'raise' : 'raise,open-caches,mark-sites';
   const { ledger } = await new PassManager(passes).plan(pipeline).run(graph, { services: noServices, contract: null });
   return { graph, ledger };
 }

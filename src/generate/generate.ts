@@ -1,6 +1,5 @@
 import { fail, unknownLocation } from '../../ir/diagnostics.ts';
-import type { Feeds, HostTensor } from '../../passes/index.ts';
-import { fit } from '../data/fit.ts';
+import type { Feeds } from '../../passes/index.ts';
 import { requireTokens, modelInputs, type InputNames, type ModelInputs } from '../data/inputs.ts';
 import { checkTokens, tokenizerFor } from '../data/tokens.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
@@ -11,6 +10,7 @@ import { positionsOf } from '../positions.ts';
 import type { KernelChoice, KernelUse } from '../runtime/kernel-use.ts';
 import { OrtExecutor, type OrtProgram } from '../runtime/ort-executor.ts';
 import { carriedCaches } from './caches.ts';
+import { feedsFor } from './feeds.ts';
 
 export interface GenerateOptions extends InputNames {
   readonly model: string;
@@ -125,16 +125,6 @@ const stretch = (tokens: number, times: readonly number[]): Stretch => {
   const milliseconds = times.reduce((a, b) => a + b, 0);
   return { tokens, milliseconds, tokensPerSecond: tokens === 0 ? null : (1000 * tokens) / milliseconds };
 };
-
-/** What goes in for some tokens behind `past` others, but for the caches that the step before left. */
-function feedsFor(ids: readonly number[], past: number, inputs: ModelInputs, carry: Readonly<Record<string, string>>): Feeds {
-  const name = inputs.tokens!.name;
-  const tokens: HostTensor = { dtype: 'i64', shape: [1, ids.length], data: BigInt64Array.from(ids, BigInt) };
-  if (past === 0) return fit({ [name]: tokens }, inputs, unknownLocation);
-  const carried = new Set(Object.values(carry));
-  const rest = { ...inputs, all: inputs.all.filter((input) => !carried.has(input.name)) };
-  return fit({ [name]: tokens }, rest, unknownLocation, past);
-}
 
 /** The token with the largest logit in the last row. */
 function likeliest(outputs: Feeds, vocabulary: number | null): number {

@@ -20,7 +20,7 @@ export const heldBy = (name: string): Held => held[name]!;
 export const families: readonly string[] = Object.keys(held);
 
 /** What ONNX Runtime does not run as it is: an operator that only its GPU has, shapes that it refuses. */
-const unrunnable = /^(mamba|mixtral|phi2-genai|t5-ortopt)/;
+export const unrunnable = /^(mamba|mixtral|phi2-genai|t5-ortopt)/;
 
 /** Those that ONNX Runtime's optimizers or the builder of onnxruntime-genai wrote, with operators that only ONNX Runtime has. */
 export const fusedFamilies: readonly string[] = families.filter(

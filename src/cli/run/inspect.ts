@@ -1,3 +1,4 @@
+import { isCacheKey } from '../../../passes/index.ts';
 import { inspect, type Inspection, type InspectOptions, type NamedType } from '../../inspect.ts';
 import type { Io } from '../command.ts';
 import { bytesText, countText, shortened, table, type Colors } from '../tables.ts';
@@ -24,7 +25,11 @@ function inspectionText(found: Inspection, colors: Colors): string {
     ),
     ['nodes', `${found.nodes}: ${entries(found.operators)}`],
     ['recognised', recognised ? recognisedText(recognised, found.present!) : `nothing: ${found.notRecognised}`],
-    ...Object.entries(found.metadata).map(([key, text], i) => [i === 0 ? 'metadata' : '', `${key} = ${text}`] as const),
+    ...(found.movedCaches.length > 0 ? [['caches', movedText(found.movedCaches)] as const] : []),
+    // The maps of caches have thousands of numbers.
+    ...Object.entries(found.metadata)
+      .filter(([key]) => !isCacheKey(key))
+      .map(([key, text], i) => [i === 0 ? 'metadata' : '', `${key} = ${text}`] as const),
   ];
   const refused = found.refused ? [refusedText(found.refused, colors)] : [];
   return [...lines.map(([what, text]) => `${what.padEnd(12)}${text}`), ...refused].join('\n');
@@ -53,6 +58,11 @@ function recognisedText(
     `${of(attentions, present.attentions)} attentions (${caches} with a cache)`,
   ];
   return `${counts.join(', ')}; sites: ${entries(sites) || 'none'}`;
+}
+
+function movedText(moved: Inspection['movedCaches']): string {
+  const [first, ...others] = moved.map(({ past }) => past);
+  return `${first}${others.length > 0 ? ` and ${others.length} more lie` : ' lies'} in another basis than in the model that was compiled`;
 }
 
 const entries = (counts: Readonly<Record<string, number>>): string =>
