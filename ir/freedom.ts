@@ -8,14 +8,16 @@ export interface Freedom {
   readonly cells: Uint32Array | null;
   /** Channel to leader: a channel does what its leader does, inside its own cell (query heads that share a value head). Null: no ties. */
   readonly leaders: Uint32Array | null;
+  /** The same for orders alone: heads that turn by one table of angles have one order, and each its own scales. */
+  readonly orderLeaders: Uint32Array | null;
 }
 
 const all: Capability = { perm: true, scale: true, shift: true };
 const none: Capability = { perm: false, scale: false, shift: false };
 
-export const free = (size: number): Freedom => ({ size, can: all, cells: null, leaders: null });
-export const pinned = (size: number): Freedom => ({ size, can: none, cells: null, leaders: null });
-export const only = (size: number, can: Capability): Freedom => ({ size, can, cells: null, leaders: null });
+export const only = (size: number, can: Capability): Freedom => ({ size, can, cells: null, leaders: null, orderLeaders: null });
+export const free = (size: number): Freedom => only(size, all);
+export const pinned = (size: number): Freedom => only(size, none);
 
 /** Heads of `width` channels, `shared` neighbours of which must move alike. */
 export function headed(heads: number, width: number, shared: number, can: Capability): Freedom {
@@ -26,6 +28,7 @@ export function headed(heads: number, width: number, shared: number, can: Capabi
     can,
     cells: Uint32Array.from({ length: size }, (_, i) => head(i)),
     leaders: shared === 1 ? null : Uint32Array.from({ length: size }, (_, i) => (head(i) - (head(i) % shared)) * width + (i % width)),
+    orderLeaders: null,
   };
 }
 
@@ -35,8 +38,8 @@ export function admits(f: Freedom, t: ChannelTransform): boolean {
   for (let i = 0; i < t.size; i++) {
     if (f.cells && f.cells[permAt(t, i)] !== f.cells[i]) return false;
     const leader = f.leaders?.[i] ?? i;
-    if (permAt(t, i) - i !== permAt(t, leader) - leader || scaleAt(t, i) !== scaleAt(t, leader) || shiftAt(t, i) !== shiftAt(t, leader))
-      return false;
+    if (scaleAt(t, i) !== scaleAt(t, leader) || shiftAt(t, i) !== shiftAt(t, leader)) return false;
+    if ([leader, f.orderLeaders?.[i] ?? i].some((j) => permAt(t, i) - i !== permAt(t, j) - j)) return false;
   }
   return true;
 }
@@ -48,9 +51,15 @@ export function meet(a: Freedom, b: Freedom): Freedom {
     size: a.size,
     can: { perm: a.can.perm && b.can.perm, scale, shift: a.can.shift && b.can.shift },
     cells: a.cells && b.cells ? refine(a.cells, b.cells) : (a.cells ?? b.cells),
-    leaders: a.leaders && b.leaders ? join(a.leaders, b.leaders) : (a.leaders ?? b.leaders),
+    leaders: joined(a.leaders, b.leaders),
+    orderLeaders: joined(a.orderLeaders, b.orderLeaders),
   };
 }
+
+/** Channel to the leader that its order follows. */
+export const orderTies = (f: Freedom): Uint32Array | null => joined(f.leaders, f.orderLeaders);
+
+const joined = (a: Uint32Array | null, b: Uint32Array | null): Uint32Array | null => (a && b ? join(a, b) : (a ?? b));
 
 function refine(a: Uint32Array, b: Uint32Array): Uint32Array {
   const ids = new Map<string, number>();

@@ -56,6 +56,7 @@ export const freedom = (size: number): fc.Arbitrary<Freedom> =>
     can: fc.constantFrom(...capabilities),
     cells: fc.option(partition(size)),
     leaders: fc.option(leadership(size)),
+    orderLeaders: fc.option(leadership(size)),
   });
 
 /** A transform that is often admitted: built from what `f` allows, then maybe disturbed. */

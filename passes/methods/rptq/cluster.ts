@@ -1,5 +1,5 @@
 import { kmeans } from 'ml-kmeans';
-import type { Freedom } from '../../../ir/freedom.ts';
+import { orderTies, type Freedom } from '../../../ir/freedom.ts';
 import { random } from '../../../ir/text/numbers.ts';
 import { seeds } from './seeding.ts';
 
@@ -85,38 +85,70 @@ export function aligned({ order, sizes }: Clustering, step: number): AlignedClus
   return { order, sizes: runs, moved };
 }
 
-/** Clusters each cell of a freedom by itself; channels that follow a leader are clustered with it and ordered like it. */
+/**
+ * Clusters each cell of a freedom by itself; channels that follow a leader are clustered with it and ordered like it. A run of channels that
+ * share a scale goes on as long as places come in order in cells of one leader, so that it has whole pairs of neighbours.
+ */
 export function clusterWithin(
   features: readonly (readonly number[])[],
   freedom: Freedom,
   clusters: number,
   { align, seed }: { readonly align: number; readonly seed: number },
 ): AlignedClustering {
-  const cells = new Map<number, number[]>();
-  features.forEach((_, i) => {
-    const cell = freedom.cells?.[i] ?? 0;
-    cells.set(cell, [...(cells.get(cell) ?? []), i]);
-  });
+  const ties = orderTies(freedom);
   const done = new Map<number, Clustering>();
-  const parts = [...cells].map(([cell, channels]) => {
-    const leader = freedom.leaders ? (freedom.cells?.[freedom.leaders[channels[0]!]!] ?? cell) : cell;
-    const local = done.get(leader) ?? cluster(pooled(features, freedom, channels), clusters, seed);
+  const order: number[] = [];
+  const places: Place[] = [];
+  for (const [cell, channels] of channelsByCell(features.length, freedom)) {
+    const leader = ties ? (freedom.cells?.[ties[channels[0]!]!] ?? cell) : cell;
+    const local = done.get(leader) ?? cluster(pooled(features, ties, channels), clusters, seed);
     done.set(leader, local);
-    return { order: local.order.map((i) => channels[i]!), sizes: local.sizes };
-  });
+    const runs = local.sizes.flatMap((n, run) => new Array<number>(n).fill(run));
+    local.order.forEach((i, at) => {
+      order[channels[at]!] = channels[i]!;
+      places[channels[at]!] = { leader, run: runs[at]!, at };
+    });
+  }
   // Cells bind the order, not the scales: a cluster may end in the next cell.
-  return aligned({ order: parts.flatMap((p) => p.order), sizes: parts.flatMap((p) => p.sizes) }, align);
+  return aligned({ order, sizes: runsOf(places) }, align);
+}
+
+function channelsByCell(size: number, { cells }: Freedom): ReadonlyMap<number, readonly number[]> {
+  const found = new Map<number, number[]>();
+  for (let i = 0; i < size; i++) {
+    const cell = cells?.[i] ?? 0;
+    found.set(cell, [...(found.get(cell) ?? []), i]);
+  }
+  return found;
+}
+
+/** Where a channel came to lie: the cell of its leader, the cluster in it, and how many channels of its own cell are in front. */
+interface Place {
+  readonly leader: number;
+  readonly run: number;
+  readonly at: number;
+}
+
+function runsOf(places: readonly Place[]): readonly number[] {
+  const sizes: number[] = [];
+  places.forEach((place, i) => {
+    const before = places[i - 1];
+    const goesOn = before && before.leader === place.leader && before.run === place.run && before.at <= place.at;
+    if (goesOn) sizes[sizes.length - 1]!++;
+    else sizes.push(1);
+  });
+  return sizes;
 }
 
 /** The features of some channels, each widened by those of its followers: maxima at even places, minima at odd ones. */
 function pooled(
   features: readonly (readonly number[])[],
-  { leaders }: Freedom,
+  ties: Uint32Array | null,
   channels: readonly number[],
 ): readonly (readonly number[])[] {
-  if (!leaders) return channels.map((i) => features[i]!);
+  if (!ties) return channels.map((i) => features[i]!);
   return channels.map((i) => {
-    const alike = features.filter((_, j) => leaders[j] === leaders[i]);
+    const alike = features.filter((_, j) => ties[j] === ties[i]);
     return features[i]!.map((_, k) => (k % 2 === 0 ? Math.max : Math.min)(...alike.map((p) => p[k]!)));
   });
 }
