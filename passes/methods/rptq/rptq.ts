@@ -1,6 +1,6 @@
 import { permutation } from '../../../ir/channel.ts';
 import { diagnostic } from '../../../ir/diagnostics.ts';
-import { headed, pinned, type Freedom } from '../../../ir/freedom.ts';
+import { headed, meet, pinned, type Freedom } from '../../../ir/freedom.ts';
 import type { Graph, Node, Use } from '../../../ir/graph.ts';
 import type { Site } from '../../../ir/ops/qc.ts';
 import { changeBasis, setGroups, sites } from '../../../ir/site.ts';
@@ -14,6 +14,7 @@ import { reductions } from '../../observe/reductions/index.ts';
 import { statisticsAt } from '../../observe/statistics.ts';
 import type { clusterWithin } from './cluster.ts';
 import { featuresOf } from './features.ts';
+import { isSpread, oneByOne, pooledRange, spread, type SharedHeads } from './shared-heads.ts';
 
 interface Settings {
   readonly r1: number;
@@ -96,21 +97,39 @@ function reorder(graph: Graph, joint: Joint, settings: Settings, cluster: typeof
   const refuse = (why: string) => ctx.report(diagnostic('QC3301', `%${lead.key}: not reordered: ${why}`, lead.node.loc));
   const ranges = joint.flatMap((site) => statisticsAt(site)?.range ?? []);
   if (ranges.length < joint.length) return ctx.report(diagnostic('QC3201', `no ranges at %${lead.key}; left alone`, lead.node.loc));
-  const size = ranges[0]!.min.length;
-  if (ranges.some((r) => r.min.length !== size)) return refuse('query heads share key heads');
-  const { freedom, clusters } = orderAt(joint, size, settings);
-  if (!freedom.can.perm) return refuse(`${whoRefuses(joint, size)} cannot take an order`);
-  const clustering = cluster(featuresOf(ranges), freedom, clusters, settings);
-  for (const site of joint) {
-    if (clustering.moved > 0) reportMoved(site, clustering.moved, size, settings.align, ctx);
-    setGroups(graph, changeBasis(graph, site, permutation(clustering.order)), clustering.sizes);
+  const sizes = ranges.map(({ min }) => min.length);
+  const heads = sharedHeads(joint, sizes);
+  if (!heads) return refuse('its heads are unknown');
+  const orders = joint.map((site, k) => orderAt(site, joint, sizes[k]!, settings));
+  if (!orders.every(({ freedom }) => freedom.can.perm)) return refuse(`${whoRefuses(joint, sizes)} cannot take an order`);
+  const features = featuresOf(ranges.map((range, k) => pooledRange(range, heads[k]!)));
+  const clusterings = orders.map(({ clusters }, k) => {
+    const alike = orders.filter((_, j) => sizes[j] === sizes[k]).map(({ freedom }) => freedom);
+    return cluster(spread(features, heads[k]!), alike.reduce(meet), clusters, settings);
+  });
+  const changes = clusterings.map(({ order }) => permutation(order));
+  const narrow = changes.find((_, k) => heads[k]!.shared === 1)!;
+  if (!changes.every((t, k) => isSpread(t, narrow, heads[k]!))) return refuse('its heads and those that share its order turn differently');
+  for (const [k, site] of joint.entries()) {
+    const { moved, sizes: groups } = clusterings[k]!;
+    if (moved > 0) reportMoved(site, moved, sizes[k]!, settings.align, ctx);
+    setGroups(graph, changeBasis(graph, site, changes[k]!), groups);
   }
   ctx.count('sites', joint.length);
-  ctx.count('clusters', clustering.sizes.length);
+  ctx.count('clusters', clusterings[0]!.sizes.length);
 }
 
-function whoRefuses(joint: Joint, size: number): string {
-  const found = joint.map((site) => refuserAbove(site.x, size, 'perm') ?? refuserBelow(site.y, size, 'perm'));
+/** For each site of a joint, how its heads share those of the one that has the fewest; null where heads are unknown. */
+function sharedHeads([lead]: Joint, sizes: readonly number[]): readonly SharedHeads[] | null {
+  const least = Math.min(...sizes);
+  if (sizes.every((size) => size === least)) return sizes.map(oneByOne);
+  const attention = attentionFed(lead.y);
+  const heads = attention && headsOf(attention);
+  return heads && sizes.map((size) => ({ width: least / heads.keys, shared: size / least }));
+}
+
+function whoRefuses(joint: Joint, sizes: readonly number[]): string {
+  const found = joint.map((site, k) => refuserAbove(site.x, sizes[k]!, 'perm') ?? refuserBelow(site.y, sizes[k]!, 'perm'));
   return found.find((who) => who !== null) ?? 'a neighbour';
 }
 
@@ -120,9 +139,8 @@ function reportMoved(site: Site, moved: number, size: number, align: number, ctx
     ctx.ledger.done('linear', nameOf(node), `clusters end at multiples of ${align}: ${moved} of ${size} channels in a wider one`);
 }
 
-/** Which orders a joint may take, and how many clusters in each of its cells. */
-function orderAt(joint: Joint, size: number, s: Settings): { readonly freedom: Freedom; readonly clusters: number } {
-  const [site, other] = joint;
+/** Which orders a site of a joint may take, and how many clusters in each of its cells. */
+function orderAt(site: Site, joint: Joint, size: number, s: Settings): { readonly freedom: Freedom; readonly clusters: number } {
   const above = freedomAbove(site.x, size);
   switch (site.role) {
     case 'norm': {
@@ -136,16 +154,20 @@ function orderAt(joint: Joint, size: number, s: Settings): { readonly freedom: F
       return { freedom: { ...above, can: { ...above.can, perm: above.can.perm && below.can.perm } }, clusters };
     }
     case 'value':
-      return { freedom: withHeads(above, attentionFed(site.y), size, other !== undefined), clusters: s.r3 };
+      return { freedom: withinHeads(above, site, joint, size), clusters: s.r3 };
     case 'query':
     case 'key':
-      return { freedom: withHeads(above, attentionFed(site.y), size, other !== undefined), clusters: s.r2 };
+      return { freedom: withinHeads(above, site, joint, size), clusters: s.r2 };
   }
 }
 
-function withHeads(above: Freedom, attention: Node | null, size: number, paired: boolean): Freedom {
+/** An order of what an attention reads stays in each head, and does away with that of the site that shares it. */
+function withinHeads(above: Freedom, site: Site, joint: Joint, size: number): Freedom {
+  const attention = attentionFed(site.y);
   const heads = attention && headsOf(attention);
-  return heads ? headed(heads.keys, size / heads.keys, 1, { ...above.can, perm: above.can.perm && paired }) : pinned(size);
+  if (!heads) return pinned(size);
+  const [count, shared] = site.role === 'query' ? [heads.queries, heads.shared] : [heads.keys, 1];
+  return meet(above, headed(count, size / count, shared, { perm: joint.length > 1, scale: true, shift: true }));
 }
 
 /** Who reads a site, behind a way back out of its basis. */
