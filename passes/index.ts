@@ -42,6 +42,7 @@ export {
   definePass,
   sampleAt,
   type Contract,
+  type Decoding,
   type Pass,
   type PassContext,
   type PassSpec,

@@ -22,6 +22,7 @@ import {
   PassManager,
   passes,
   referenceOf,
+  sampleAt,
   schemeNamed,
   type Feeds,
   type Pass,
@@ -29,6 +30,7 @@ import {
   type Plan,
   type Reference,
   type RunReport,
+  type Samples,
   type Services,
   type SweepContext,
 } from '../passes/index.ts';
@@ -36,7 +38,9 @@ import { bytesOfModel, enterLowering, leftAtRunTime, nothingDone, type CompileRe
 import { defaultTarget } from './default-target.ts';
 import { defaults } from './defaults.ts';
 import { digestOfFiles } from './digest.ts';
-import { openModel, syntheticFeeds } from './model.ts';
+import { withDecoding } from './data/decoding.ts';
+import { modelInputs } from './data/inputs.ts';
+import { inputsOf, openModel, syntheticFeeds } from './model.ts';
 import { effectivePipeline, type BlockOrder } from './effective-pipeline.ts';
 import { refuseQuantized } from './quantized-already.ts';
 import { OrtExecutor } from './runtime/ort-executor.ts';
@@ -60,6 +64,8 @@ export interface CompileOptions {
   readonly biasCorrect?: boolean | undefined;
   /** Calibration data; as many as 128 samples by default. */
   readonly data?: DataOptions | undefined;
+  /** The last tokens of each sample that go in one at a time, where the model has caches; 4 by default, 0 for none. */
+  readonly decode?: number | undefined;
   /** Statistics saved by an earlier compile, instead of data. */
   readonly calibration?: string | undefined;
   readonly saveCalibration?: string | undefined;
@@ -101,7 +107,7 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
     return one;
   };
   try {
-    const probe = inputs.samples?.[0] ?? syntheticFeeds(graph);
+    const probe = inputs.samples?.length ? await sampleAt(inputs.samples, 0) : syntheticFeeds(graph);
     const ctx = sweepContext(executor, options);
     const contract = closed(options.verify === false ? null : await firstRun(() => ContractCheck.start(ctx, graph, probe)));
     const ledger = new Ledger();
@@ -143,11 +149,11 @@ export async function compile(given: CompileOptions): Promise<CompileReport> {
 }
 
 interface CalibrationInputs extends Pick<Services, 'mask' | 'statistics'> {
-  readonly samples: readonly Feeds[] | null;
+  readonly samples: Samples | null;
 }
 
 async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptions): Promise<CalibrationInputs> {
-  const samples = options.data && options.data.files.length > 0 ? await samplesFor(graph, options.data, defaults.samples) : null;
+  const samples = options.data && options.data.files.length > 0 ? await calibrationSamples(graph, options.data, options) : null;
   const statistics = options.calibration === undefined ? null : readStatistics(options.calibration);
   if (!samples && !statistics && flattened(plan.calls).some((c) => c.name === 'calibrate')) {
     fail('QC2101', 'this pipeline needs activation ranges, and there is no calibration data', undefined, {
@@ -155,6 +161,13 @@ async function calibrationInputs(graph: Graph, plan: Plan, options: CompileOptio
     });
   }
   return { samples, mask: maskOf(graph, options.data), statistics };
+}
+
+async function calibrationSamples(graph: Graph, data: DataOptions, { decode = defaults.decode }: CompileOptions): Promise<Samples> {
+  if (!(Number.isSafeInteger(decode) && decode >= 0)) fail('QC2003', `decode is a whole number, found ${decode}`);
+  const samples = await samplesFor(graph, data, defaults.samples);
+  const outputs = graph.outputs.map((v) => v.name);
+  return withDecoding(samples, modelInputs(inputsOf(graph), data), outputs, decode);
 }
 
 /** Blocks in sequence have no observers any more when the next one is calibrated. */

@@ -13,6 +13,16 @@ export interface Samples {
   readonly length: number;
   /** The sample of this number, which is below `length`. */
   at(index: number): Feeds | undefined | Promise<Feeds | undefined>;
+  /** What comes behind the samples; nothing by default. */
+  readonly decoding?: Decoding | null;
+}
+
+/** Tokens behind a sample that go in one at a time, as when a text is generated. */
+export interface Decoding {
+  /** The outputs that are caches, and the inputs that they are in the next step. */
+  readonly carry: Readonly<Record<string, string>>;
+  /** What goes in step by step behind the sample of this number, but for what is carried. */
+  steps(index: number): readonly Feeds[];
 }
 
 /** The sample of a number that there is. */

@@ -32,6 +32,8 @@ export interface Reduction<T> {
   ofSample(results: Readonly<Record<string, Float32Array>>, tokens: number): T;
   /** The statistic of the samples of `a` followed by those of `b`. Associative up to rounding. */
   merge(a: Part<T>, b: Part<T>): T;
+  /** The statistic of one sample of which `a` and `b` are parts, one behind the other; by default as if they were samples. */
+  join?(a: Part<T>, b: Part<T>): T;
   /** The statistic after a change of basis; null where it cannot be known from this one. */
   moved(value: T, t: ChannelTransform): T | null;
   /** As attributes of an observer, whose names no other reduction uses. Large tensors end in a file. */

@@ -57,11 +57,13 @@ export async function collect(graph: Graph, ctx: PassContext, least?: number): P
       read = addReductions(slice, ctx.observes, seen, mask && maskIn(slice, mask, copies));
       merging = new Map();
     },
-    onSample(s, outputs) {
-      for (const reduced of read(outputs)) {
-        const { key } = reduced.observer;
+    decode: true,
+    onSample(s, outputs, steps) {
+      for (const parts of bySite([outputs, ...steps].map(read))) {
+        const { key } = parts[0]!.observer;
         // A sample of padding alone has no extremes.
-        const merged = reduced.tokens === 0 ? merging.get(key) : merge(merging.get(key), reduced, ctx.observes);
+        const seen = parts.filter(({ tokens }) => tokens > 0);
+        const merged = seen.length === 0 ? merging.get(key) : merge(merging.get(key), seen, ctx.observes);
         if (!merged) continue;
         merging.set(key, merged);
         if (s === samples.length - 1) done.set(key, written(merged, ctx));
@@ -70,6 +72,10 @@ export async function collect(graph: Graph, ctx: PassContext, least?: number): P
   });
   return done;
 }
+
+/** What each run saw at all sites, as what all runs saw at each site. */
+const bySite = (runs: readonly (readonly Reduced[])[]): readonly (readonly Reduced[])[] =>
+  runs[0]!.map((_, site) => runs.map((reduced) => reduced[site]!));
 
 /** One sample through the graph for the shapes at the observers, which tell where the attention mask fits. */
 async function look(graph: Graph, sample: Feeds, ctx: PassContext, least: number | undefined): Promise<ReadonlyMap<string, Seen>> {
@@ -100,12 +106,13 @@ interface Merged {
   readonly values: ReadonlyMap<Reduction<unknown>, unknown>;
 }
 
-/** What was seen before, and one sample more, which has a token at least. */
-function merge(before: Merged | undefined, reduced: Reduced, wanted: readonly Reduction<unknown>[]): Merged {
-  const { observer, tokens } = reduced;
-  if (!reduced.isFinite) fail('QC2107', `an activation at %${observer.key} is NaN or infinite on the calibration data`, observer.node.loc);
+/** What was seen before, and one sample more in parts: what went in at once, and the tokens behind it. Each has a token at least. */
+function merge(before: Merged | undefined, parts: readonly Reduced[], wanted: readonly Reduction<unknown>[]): Merged {
+  for (const { observer, isFinite } of parts)
+    if (!isFinite) fail('QC2107', `an activation at %${observer.key} is NaN or infinite on the calibration data`, observer.node.loc);
+  const tokens = parts.reduce((n, part) => n + part.tokens, 0);
   const joined = (r: Reduction<unknown>): unknown => {
-    const now: Part<unknown> = { samples: 1, tokens, value: r.ofSample(reduced.results(r), tokens) };
+    const now: Part<unknown> = { samples: 1, tokens, value: ofParts(r, parts) };
     return before ? r.merge({ ...before, value: before.values.get(r) }, now) : now.value;
   };
   return {
@@ -113,6 +120,12 @@ function merge(before: Merged | undefined, reduced: Reduced, wanted: readonly Re
     tokens: (before?.tokens ?? 0) + tokens,
     values: new Map(wanted.map((r) => [r, joined(r)] as const)),
   };
+}
+
+function ofParts(r: Reduction<unknown>, parts: readonly Reduced[]): unknown {
+  const join = (a: Part<unknown>, b: Part<unknown>): unknown => r.join?.(a, b) ?? r.merge(a, b);
+  const own = parts.map(({ tokens, results }): Part<unknown> => ({ samples: 1, tokens, value: r.ofSample(results(r), tokens) }));
+  return own.reduce((a, b) => ({ samples: 1, tokens: a.tokens + b.tokens, value: join(a, b) })).value;
 }
 
 /** Tensors of more bytes are kept in a file: the Gram matrix of 4096 channels has 64 MB. */

@@ -48,10 +48,11 @@ export function addReductions(
   mask: Value | null,
 ): (outputs: Feeds) => readonly Reduced[] {
   const build = Builder.atEnd(graph);
-  const keep = mask && maskColumn(build, mask);
+  let keep: Value | null = null;
+  const keepIn = (rows: Value): Value | null => (keep ??= mask && maskColumn(build, mask, rows));
   const readers = observersOf(graph).flatMap((observer) => {
     const at = seen.get(observer.key);
-    return at ? [addAt(build, observer, wanted, at.channels, at.masked ? keep : null)] : [];
+    return at ? [addAt(build, observer, wanted, at.channels, at.masked ? keepIn : () => null)] : [];
   });
   return (outputs) => readers.map((read) => read(outputs));
 }
@@ -61,9 +62,12 @@ function addAt(
   observer: Observer,
   wanted: readonly Reduction<unknown>[],
   channels: number,
-  keep: Value | null,
+  keepIn: (rows: Value) => Value | null,
 ): (outputs: Feeds) => Reduced {
-  const rows = rowsOf(build, observer.x, channels, keep);
+  const type = tensorType('f32', [null, channels]);
+  const all = build.value('Reshape', [observer.x, build.ints('axes', [-1, channels])], {}, type);
+  const keep = keepIn(all);
+  const rows = rowsOf(build, all, channels, keep);
   // Each by a copy of its own, because reductions may share a value.
   const give = (value: Value): string => outputOf(build.graph, build.value('Identity', [value], {}, tensorType('f32', null)));
   const tokens = give(countOf(build, rows, keep));
@@ -90,9 +94,8 @@ function floatsOf(outputs: Feeds, name: string): Float32Array {
   return data instanceof Float32Array ? data : fail('QC9001', `a reduction gave no f32 array %${name}`);
 }
 
-function rowsOf(build: Builder, x: Value, channels: number, keep: Value | null): Rows {
-  const type = tensorType('f32', [null, channels]);
-  const rows = build.value('Reshape', [x, build.ints('axes', [-1, channels])], {}, type);
+function rowsOf(build: Builder, rows: Value, channels: number, keep: Value | null): Rows {
+  const { type } = rows;
   const filled = new Map<number, Value>();
   return {
     build,
@@ -114,8 +117,17 @@ function countOf(build: Builder, rows: Rows, keep: Value | null): Value {
   return build.value('Cast', [build.value('Gather', [shape, build.constant('first', int64s([], [0]))])], toFloat);
 }
 
-/** A mask [batch, seq] as bool [tokens, 1]. */
-function maskColumn(build: Builder, mask: Value): Value {
-  const flags = build.value('Cast', [mask], { to: int(dtypes.indexOf('bool') + 1) });
+/** A mask [batch, past + seq] as bool [tokens, 1], without the tokens in caches. One of other axes is taken as it is. */
+function maskColumn(build: Builder, mask: Value, rows: Value): Value {
+  const present = mask.type?.shape?.length === 2 ? lastTokens(build, mask, rows) : mask;
+  const flags = build.value('Cast', [present], { to: int(dtypes.indexOf('bool') + 1) });
   return build.value('Reshape', [flags, build.ints('axes', [-1, 1])], {}, tensorType('bool', [null, 1]));
+}
+
+/** The last columns of [batch, past + seq], as many as each of the sequences has rows. */
+function lastTokens(build: Builder, mask: Value, rows: Value): Value {
+  const first = { start: int(0), end: int(1) };
+  const [count, batch] = [rows, mask].map((v) => build.value('Shape', [v], first, tensorType('i64', [1])));
+  const start = build.value('Neg', [build.value('Div', [count!, batch!])]);
+  return build.value('Slice', [mask, start, build.ints('end', [2 ** 31 - 1]), build.ints('axis', [1])], {}, mask.type);
 }

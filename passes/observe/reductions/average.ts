@@ -19,6 +19,7 @@ export const average: Reduction<ChannelRange> = {
       zip(a.value[end], b.value[end], (x, y) => (older * x + newer * y) / (older + newer));
     return { min: joined('min'), max: joined('max') };
   },
+  join: range.merge,
   write: ({ min, max }) => ({ ema_min: vector(min), ema_max: vector(max) }),
   /** One sample is its own average, so that extremes alone are enough. */
   read(attributes) {

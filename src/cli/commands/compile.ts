@@ -28,6 +28,7 @@ export function defineCompile(program: Command, run: Runner): void {
     .option('--tokenizer <file>', texts.tokenizer)
     .option('--seq <n>', texts.seq, whole(1))
     .option('--samples <n>', texts.samples, whole(1))
+    .option('--decode <n>', 'last tokens of each sample that go in one at a time, if the model has caches', whole(0), defaults.decode)
     .option('--seed <n>', texts.seed, whole(0))
     .option('--add-special-tokens', texts.special)
     .option('--input <name>', texts.input)

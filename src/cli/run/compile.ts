@@ -24,6 +24,7 @@ export interface CompileFlags extends DataFlags {
   readonly strict?: true | undefined;
   readonly verify: boolean;
   readonly biasCorrect: boolean;
+  readonly decode: number;
   readonly saveCalibration?: string | undefined;
   readonly output?: string | undefined;
   readonly externalData: 'auto' | 'always' | 'never';
@@ -51,6 +52,7 @@ export async function compileCommand(flags: CompileFlags, { terminal, signal }: 
       scheme: flags.scheme,
       target: chosen.name,
       data: dataOptions(flags),
+      decode: flags.decode,
       calibration: flags.calibration,
       saveCalibration: flags.saveCalibration,
       plugins,
