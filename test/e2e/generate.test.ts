@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
-import { compile, generate, type GenerateOptions } from '../../src/index.ts';
+import { compile, evaluate, generate, type GenerateOptions } from '../../src/index.ts';
+import { inspect } from '../../src/inspect.ts';
 import { fit } from '../../src/data/fit.ts';
 import { modelInputs } from '../../src/data/inputs.ts';
 import { inputsOf, lookInto } from '../../src/model.ts';
@@ -64,6 +65,52 @@ describe('caches go from step to step', () => {
     const found = await generated(output);
     expect(found.caches).toBe(4);
     expect(found.tokens).toEqual(await byWholeSequences(output, 6));
+  });
+  describe('where keys and values are quantized', () => {
+    const compiled = (name: string, output: string, keepCaches: boolean) => {
+      const lines = [0, 1].map((s) => JSON.stringify({ input_ids: Array.from({ length: 12 }, (_, i) => 3 + ((s * 31 + i * 7) % 30)) }));
+      const data = { files: [folder.file('ids.jsonl', lines.join('\n'))], samples: 2 };
+      const options = { passes: 'rptq', scheme: 'rptq-w4a8', target: 'qc-cpu', data, threads: 1, keepCaches };
+      return compile({ model: familyPath(name), output, ...options });
+    };
+    test.each(['opt-optimum', 'llama-genai'])(
+      '%s has its caches in another basis, says so, and goes on as from whole sequences',
+      async (name) => {
+        const output = folder.file('moved.onnx', '');
+        const report = await compiled(name, output, false);
+        expect(report.pipeline).toMatch(/,open-caches,.*,close-caches,/);
+        const said = report.ledger.filter(({ done }) => done.includes('its caches lie in another basis'));
+        expect(said.map(({ kind }) => kind)).toEqual(['attention', 'attention']);
+        const ends = [0, 1].flatMap((i) => ['key', 'value'].map((kind) => `${i}.${kind}`));
+        const { movedCaches } = await inspect(output);
+        expect(movedCaches).toEqual(ends.map((end) => ({ past: `past_key_values.${end}`, present: `present.${end}` })));
+        expect((await generated(output)).tokens).toEqual(await byWholeSequences(output, 6));
+      },
+    );
+    test('caches stay as they are where another model fills or reads them', async () => {
+      const output = folder.file('kept.onnx', '');
+      const report = await compiled('opt-optimum', output, true);
+      expect(report.pipeline).not.toMatch(/caches/);
+      const messages = report.diagnostics.map(({ message }) => message);
+      expect(messages).toContainEqual(expect.stringMatching(/not reordered: Attention .* cannot take an order/));
+      expect((await inspect(output)).movedCaches).toEqual([]);
+    });
+  });
+  test('tokens in a cache that lies in another basis are refused as data', async () => {
+    const output = folder.file('filled.onnx', '');
+    const ids = { input_ids: [3, 4, 5, 6, 7, 8] };
+    const caches = (tokens: number) =>
+      Object.fromEntries([0, 1].flatMap((i) => ['key', 'value'].map((kind) => [`past_key_values.${i}.${kind}`, [heads(tokens)]] as const)));
+    const heads = (tokens: number) =>
+      Array.from({ length: 4 }, () => Array.from({ length: tokens }, () => new Array<number>(16).fill(0.5)));
+    const file = (name: string, line: object): string => folder.file(name, JSON.stringify(line));
+    const data = { files: [file('empty.jsonl', ids)], samples: 1 };
+    await compile({ model: familyPath('opt-optimum'), output, passes: 'rptq', scheme: 'rptq-w4a8', target: 'portable', data, threads: 1 });
+    const filled = { files: [file('filled.jsonl', { ...ids, attention_mask: new Array(9).fill(1), ...caches(3) })] };
+    await expect(evaluate({ model: output, data: filled })).rejects.toMatchObject({
+      code: 'QC2103',
+      message: expect.stringContaining('a cache that lies in another basis in this model'),
+    });
   });
 });
 

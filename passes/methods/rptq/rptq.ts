@@ -98,10 +98,10 @@ function reorder(graph: Graph, joint: Joint, settings: Settings, cluster: typeof
   const ranges = joint.flatMap((site) => statisticsAt(site)?.range ?? []);
   if (ranges.length < joint.length) return ctx.report(diagnostic('QC3201', `no ranges at %${lead.key}; left alone`, lead.node.loc));
   const sizes = ranges.map(({ min }) => min.length);
-  const heads = sharedHeads(joint, sizes);
-  if (!heads) return refuse('its heads are unknown');
   const orders = joint.map((site, k) => orderAt(site, joint, sizes[k]!, settings));
   if (!orders.every(({ freedom }) => freedom.can.perm)) return refuse(`${whoRefuses(joint, sizes)} cannot take an order`);
+  const heads = sharedHeads(joint, sizes);
+  if (!heads) return refuse('its heads are unknown');
   const features = featuresOf(ranges.map((range, k) => pooledRange(range, heads[k]!)));
   const clusterings = orders.map(({ clusters }, k) => {
     const alike = orders.filter((_, j) => sizes[j] === sizes[k]).map(({ freedom }) => freedom);
