@@ -5,9 +5,9 @@ import { Attention } from '../../ir/ops/generated.ts';
 import { Decode } from '../../ir/ops/qc.ts';
 import { viewAs } from '../../ir/ops/view.ts';
 import { isRead } from '../../ir/pattern.ts';
-import { caches, isFilled, mayMove, moveCache } from './attention-caches.ts';
+import { isFilled, mayMove, moveCache, type Ends } from './attention-caches.ts';
 import { encodeOperand } from './encode-operand.ts';
-import type { Down, Heads, OperatorRecord, Up } from './record.ts';
+import type { CacheEnds, Down, Heads, OperatorRecord, Up } from './record.ts';
 
 /**
  * The heads on [batch, seq, heads * width]; null where no change of basis may pass: a cache that must keep its basis goes in or out,
@@ -16,7 +16,7 @@ import type { Down, Heads, OperatorRecord, Up } from './record.ts';
 function heads(node: Node, size?: number): Heads | null {
   const view = new Attention(node);
   const [queries, keys] = [view.q_num_heads, view.kv_num_heads];
-  const free = !isRead(view.qk_matmul_output) && mayMove(node);
+  const free = !isRead(view.qk_matmul_output) && mayMove(keysIn(view)) && mayMove(valuesIn(view));
   const whole = queries > 0 && keys > 0 && queries % keys === 0 && (size === undefined || size % queries === 0);
   return free && whole ? { queries, keys, shared: queries / keys } : null;
 }
@@ -28,14 +28,17 @@ function heads(node: Node, size?: number): Heads | null {
 const up: Up = {
   freedom(node, size) {
     const found = heads(node, size);
-    return found && headed(found.queries, size / found.queries, found.shared, { perm: true, scale: true, shift: isFilled(node, 'value') });
+    return (
+      found &&
+      headed(found.queries, size / found.queries, found.shared, { perm: true, scale: true, shift: isFilled(valuesIn(new Attention(node))) })
+    );
   },
   onward: (node, size) => [{ operand: 2, channels: valueChannels(new Attention(node), size) }],
   absorb(graph, node, t) {
     const view = new Attention(node);
     const ofValues = ofLeaders(t, view.q_num_heads, view.kv_num_heads);
     encodeOperand(graph, node, 2, ofValues);
-    moveCache(graph, node, 'value', ofValues);
+    moveCache(graph, valuesIn(view), ofValues);
   },
 };
 
@@ -61,7 +64,7 @@ const down: Down = {
     const found = heads(node);
     if (!found || operand > 1) return pinned(size);
     if (operand === 0) return headed(found.queries, size / found.queries, found.shared, { perm: true, scale: true, shift: false });
-    return headed(found.keys, size / found.keys, 1, { perm: true, scale: true, shift: takesShift(node) });
+    return headed(found.keys, size / found.keys, 1, { perm: true, scale: true, shift: takesShift(new Attention(node)) });
   },
   absorb(graph, use, decode) {
     const view = viewAs(Attention, use.node);
@@ -70,16 +73,16 @@ const down: Down = {
     if (!cancel(q?.transform ?? null, k?.transform ?? null, view)) return false;
     if (q) graph.setInput(view.node, 0, q.x);
     if (k) graph.setInput(view.node, 1, k.x);
-    if (k) moveCache(graph, view.node, 'key', inverse(k.transform));
+    if (k) moveCache(graph, keysIn(view), inverse(k.transform));
     return q?.node === decode.node || k?.node === decode.node;
   },
 };
 
 /** Whether keys may have a shift: a soft cap is not blind to what it adds to all scores of a query. */
-const takesShift = (node: Node): boolean => new Attention(node).softcap === 0 && isFilled(node, 'key');
+const takesShift = (view: Attention): boolean => view.softcap === 0 && isFilled(keysIn(view));
 
 function cancel(q: ChannelTransform | null, k: ChannelTransform | null, view: Attention): boolean {
-  if (q?.shift || (k?.shift && !takesShift(view.node))) return false;
+  if (q?.shift || (k?.shift && !takesShift(view))) return false;
   const width = (q ? q.size / view.q_num_heads : k!.size / view.kv_num_heads) | 0;
   const shared = view.q_num_heads / view.kv_num_heads;
   const keyOf = (i: number) => Math.floor(i / width / shared) * width + (i % width);
@@ -91,6 +94,15 @@ function cancel(q: ChannelTransform | null, k: ChannelTransform | null, view: At
     if (!sameHead || p % width !== r % width || Math.abs(product - 1) > 1e-9 || !Number.isFinite(k ? shiftAt(k, j) : 0)) return false;
   }
   return true;
+}
+
+const keysIn = ({ past_key, present_key }: Attention): Ends => ({ past: past_key, present: present_key });
+const valuesIn = ({ past_value, present_value }: Attention): Ends => ({ past: past_value, present: present_value });
+
+/** The caches that come in, of keys and of values. */
+function caches(node: Node): readonly CacheEnds[] {
+  const view = new Attention(node);
+  return [keysIn(view), valuesIn(view)].flatMap(({ past, present }, i) => (past ? [{ operand: 4 + i, past, present }] : []));
 }
 
 export const attention: OperatorRecord = { op: Attention.schema.op, roles: ['attention'], heads, caches, up, down };

@@ -77,7 +77,7 @@ describe('a compile', () => {
     const { pipeline, exactDifference } = JSON.parse(stdout);
     expect(code).toBe(0);
     expect(pipeline).toBe(
-      'raise,fold-constants,tie-weights,mark-sites{scheme=w8a6},observe,each-block{order=sequential}(calibrate,rptq,fold-channels,quantize{scheme=w8a6},bias-correct),dead-code',
+      'raise,fold-constants,tie-weights,open-caches,mark-sites{scheme=w8a6},observe,each-block{order=sequential}(calibrate,rptq,fold-channels,quantize{scheme=w8a6},bias-correct),close-caches,dead-code',
     );
     expect(exactDifference).toBeLessThan(1e-4);
     expect(JSON.parse((await qc(['inspect', at('sequence.onnx'), '--json'])).stdout).metadata['qc.pipeline']).toBe(pipeline);
