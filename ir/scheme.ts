@@ -25,6 +25,8 @@ export interface Scheme {
   readonly summary: string;
   readonly weights: WeightScheme | null;
   readonly activations: Readonly<Partial<Record<Role, ActivationScheme>>>;
+  /** Inputs behind gated products stay in float; missing, they are quantized like other inputs of linears. */
+  readonly gated?: 'float';
   /**
    * Whether the published scheme quantizes softmax results: RPTQ to 8 bits with the scale 1/255, OS+ like its other activations. Here they
    * stay in float, because Attention is one operator; the ledger says so.

@@ -57,7 +57,7 @@ export { linearsOf, type Linear } from './model/linears.ts';
 export { isNorm } from './model/norms.ts';
 export { hasRole, operators, recordOf } from './operators/index.ts';
 export type { Down, Heads, Onward, OperatorRecord, OperatorRole, Up } from './operators/record.ts';
-export { schemeNamed, schemes } from './quantize/schemes.ts';
+export { plainNames, schemeNamed, schemes } from './quantize/schemes.ts';
 
 /** Every pass that comes with `qc`, in the order in which a compile usually runs them. */
 export const passes: readonly Pass[] = [

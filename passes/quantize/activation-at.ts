@@ -4,10 +4,11 @@ import type { ActivationScheme, Scheme } from '../../ir/scheme.ts';
 import { isGated } from '../model/gates.ts';
 
 /** How the scheme quantizes a site; null where it leaves it in float. */
-export function activationAt({ activations }: Scheme, site: Site, { gated }: Layout): ActivationScheme | null {
-  const activation = activations[site.role];
-  if (!activation) return null;
-  return gated === 'static' || !isGated(site) ? activation : { ...activation, range: 'token' };
+export function activationAt(scheme: Scheme, site: Site, { gated }: Layout): ActivationScheme | null {
+  const activation = scheme.activations[site.role];
+  if (!activation || !isGated(site)) return activation ?? null;
+  if (scheme.gated === 'float') return null;
+  return gated === 'static' ? activation : { ...activation, range: 'token' };
 }
 
 /** How scales lie at a site: a target that finds scales for each token only in blocks has them where a gated product is behind the site. */

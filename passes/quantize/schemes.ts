@@ -11,14 +11,24 @@ const activation = (bits: number, grid: Grid = 'standard', symmetric = false): A
   range: 'static',
 });
 
-/** Inputs and weights of the linears; nothing inside attention. */
-const plain = (w: number, a: number): Scheme => ({
-  name: `w${w}a${a}`,
-  summary: a === 16 ? `weights of linears at ${w} bits` : `weights of linears at ${w} bits, their inputs at ${a}`,
-  weights: weights(w),
-  activations: a === 16 ? {} : { norm: activation(a), linear: activation(a) },
-  probabilities: false,
-});
+/** Inputs and weights of the linears; of attention keys and values alone, and only if they have bits of their own. 16 bits are float. */
+const plain = (w: number, a: number, kv: number | null = null): Scheme => {
+  const parts = [
+    ...(w === 16 ? [] : [`weights of linears at ${w} bits`]),
+    ...(a === 16 ? [] : [w === 16 ? `inputs of linears at ${a} bits` : `their inputs at ${a}`]),
+    ...(kv === null ? [] : [`keys and values at ${kv}`]),
+  ];
+  return {
+    name: `w${w}a${a}${kv === null ? '' : `kv${kv}`}`,
+    summary: parts.join(', '),
+    weights: w === 16 ? null : weights(w),
+    activations: {
+      ...(a === 16 ? {} : { norm: activation(a), linear: activation(a) }),
+      ...(kv === null ? {} : { key: activation(kv), value: activation(kv) }),
+    },
+    probabilities: false,
+  };
+};
 
 /** RPTQ's own table (section 1.7 and 1.8 of docs/methods.md): norms keep at least 8 bits, the KV schemes quantize only K and V. */
 const rptq = (w: number, a: number, kv: boolean): Scheme => {
@@ -45,6 +55,15 @@ const osPlus = (name: string, summary: string, weightScheme: WeightScheme, act: 
   };
 };
 
+const osPlusTokens = (bits: number): Scheme =>
+  osPlus(
+    `os+-int${bits}-token`,
+    `OS+'s INT${bits} with activations per token`,
+    { bits, symmetric: false, grid: 'standard', per: 'channel' },
+    { ...activation(bits), range: 'token' },
+  );
+
+/** The published schemes and the usual ones; `schemeNamed` knows others by their bits. */
 export const schemes: readonly Scheme[] = [
   plain(8, 8),
   plain(8, 6),
@@ -70,25 +89,32 @@ export const schemes: readonly Scheme[] = [
     { bits: 6, symmetric: false, grid: 'standard', per: 'channel' },
     activation(6),
   ),
-  osPlus(
-    'os+-int6-token',
-    "OS+'s INT6 with activations per token",
-    { bits: 6, symmetric: false, grid: 'standard', per: 'channel' },
-    { ...activation(6), range: 'token' },
-  ),
-  osPlus(
-    'os+-int4-token',
-    "OS+'s INT4 with activations per token",
-    { bits: 4, symmetric: false, grid: 'standard', per: 'channel' },
-    { ...activation(4), range: 'token' },
-  ),
+  ...[6, 5, 4].map((bits) => osPlusTokens(bits)),
+  ...[6, 4].map((bits): Scheme => ({
+    ...osPlusTokens(bits),
+    name: `os+-int${bits}-token-disable`,
+    summary: `as os+-int${bits}-token, with inputs behind gated products in float`,
+    gated: 'float',
+  })),
 ];
 
-/** The scheme of this name; QC2006 lists them. */
+/** What the name of any other plain scheme is: bits of weights, of inputs and, if they are quantized, of keys and values. */
+export const plainNames = 'w{2..8,16}a{3..8,16}[kv{3..8}]';
+const plainName = /^w([2-8]|16)a([3-8]|16)(?:kv([3-8]))?$/;
+
+function plainNamed(name: string): Scheme | null {
+  const found = plainName.exec(name);
+  if (!found || name === 'w16a16') return null;
+  const [, w, a, kv] = found;
+  return plain(Number(w), Number(a), kv === undefined ? null : Number(kv));
+}
+
+/** The scheme of this name, from the table or by its bits; QC2006 lists them. */
 export function schemeNamed(name: string): Scheme {
   const names = schemes.map((s) => s.name);
   return (
     schemes.find((s) => s.name === name) ??
-    fail('QC2006', `no scheme '${name}'${suggestion(name, names)}`, undefined, { hint: `schemes: ${names.join(', ')}` })
+    plainNamed(name) ??
+    fail('QC2006', `no scheme '${name}'${suggestion(name, names)}`, undefined, { hint: `schemes: ${[...names, plainNames].join(', ')}` })
   );
 }

@@ -223,6 +223,20 @@ describe('schemes', () => {
       /^error QC2006: no scheme 'w8a9'; did you mean 'w8a8'\?\n {2}hint: schemes: w8a8, /,
     );
   });
+  test.each([
+    ['w5a7', 5, { norm: 7, linear: 7 }],
+    ['w8a8kv8', 8, { norm: 8, linear: 8, key: 8, value: 8 }],
+    ['w4a16kv3', 4, { key: 3, value: 3 }],
+    ['w16a8', null, { norm: 8, linear: 8 }],
+  ])('%s is known by its bits', (name, bits, activations) => {
+    const scheme = schemeNamed(name);
+    expect(scheme.name).toBe(name);
+    expect(scheme.weights?.bits ?? null).toBe(bits);
+    expect(Object.fromEntries(Object.entries(scheme.activations).map(([role, a]) => [role, a.bits]))).toEqual(activations);
+  });
+  test.each(['w16a16', 'w1a8', 'w8a2', 'w9a9', 'w8a8kv16', 'xw8a8'])('%s is none', (name) =>
+    expect(errorOf(() => schemeNamed(name))?.code).toBe('QC2006'),
+  );
   test("are RPTQ's as its table has them: norms keep 8 bits, and the KV schemes touch keys and values alone", () => {
     const bits = (name: string): unknown =>
       Object.fromEntries(Object.entries(schemeNamed(name).activations).map(([role, a]) => [role, a.bits]));

@@ -49,7 +49,7 @@ describe('the layout of a target', () => {
   );
   test('gives way to options that the user writes', () => {
     expect(planned('rptq{unordered=""},os+,quantize{activations=auto}', 'w8a8', 'ort-cpu')).toMatch(
-      /rptq\{unordered\}.*quantize\{scheme=w8a8 weights=channel activations=auto\}/,
+      /rptq\{unordered\}.*quantize\{scheme=w8a8 gated=block weights=channel activations=auto\}/,
     );
   });
 });

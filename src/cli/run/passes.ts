@@ -1,5 +1,5 @@
 import { targets } from '../../../codegen/index.ts';
-import { PassManager, passes, schemes, type Pass } from '../../../passes/index.ts';
+import { PassManager, passes, plainNames, schemes, type Pass } from '../../../passes/index.ts';
 import { loadPlugins } from '../../plugins.ts';
 import type { Io } from '../command.ts';
 import { table, type Colors } from '../tables.ts';
@@ -49,7 +49,11 @@ function listText(all: readonly Pass[], colors: Colors): string {
   const pairs = (items: readonly { readonly name: string; readonly summary: string }[]) => items.map((i) => [i.name, i.summary]);
   return [
     table(['pass', 'contract', 'needs', 'gives', 'what it does'], passRows, colors),
-    table(['scheme', 'what it quantizes'], pairs(schemes), colors),
+    table(
+      ['scheme', 'what it quantizes'],
+      [...pairs(schemes), [plainNames, 'bits of weights, of inputs, of keys and values; 16 is float']],
+      colors,
+    ),
     table(['target', 'what it is'], pairs(targets), colors),
   ].join('\n');
 }
