@@ -27,6 +27,13 @@ export const number =
     return x;
   };
 
+/** Reads `2%`, a share of at least 0, as 0.02. */
+export const percent = (text: string): number => {
+  const found = /^(\d+(?:\.\d+)?)\s*%$/.exec(text.trim());
+  if (!found) throw new InvalidArgumentError('expected a percentage, as 2%');
+  return Number(found[1]) / 100;
+};
+
 /** Collects the pipelines of repeated `-p`. */
 export const pipelines = (text: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), text];
 

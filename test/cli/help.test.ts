@@ -59,6 +59,12 @@ describe('usage errors', () => {
     ['no pipeline', ['compile', 'm.onnx'], "'-p, --passes <pipeline>' not specified"],
     ['a swallowed argument', ['compile', '-p', 'none', '--calib', 'c.txt', 'm.onnx'], 'put it before options that take several values'],
     ['a gate without its measure', ['eval', 'm.onnx', '--data', 'x.npz', '--min-agreement', '0.9'], '--min-agreement needs --against'],
+    [
+      'a relative gate alone',
+      ['eval', 'm.onnx', '--data', 'x.npz', '--max-perplexity-increase', '2%'],
+      '--max-perplexity-increase needs --against',
+    ],
+    ['a share that is none', ['eval', 'm.onnx', '--data', 'x.npz', '--max-perplexity-increase', '2'], 'expected a percentage, as 2%'],
   ])('%s: exit 2, a suggestion on stderr, nothing on stdout', async (_, args, message) => {
     const { code, stdout, stderr } = await qc(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

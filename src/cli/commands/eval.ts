@@ -1,5 +1,5 @@
 import type { Command } from '@commander-js/extra-typings';
-import { dataHelp, number, texts, whole } from '../arguments.ts';
+import { dataHelp, number, percent, texts, whole } from '../arguments.ts';
 import type { Runner } from '../command.ts';
 
 /** `qc eval`. */
@@ -21,6 +21,13 @@ export function defineEval(program: Command, run: Runner): void {
     .option('--against <file>', 'the float model: KL divergence, agreement of the likeliest token, SQNR by site')
     .option('--max-perplexity <x>', 'exit 4 when the perplexity is above', number(0))
     .option('--min-agreement <x>', 'exit 4 when the agreement is below; from 0 to 1, needs --against', number(0, 1))
+    .option(
+      '--max-perplexity-increase <x%>',
+      'exit 4 when the perplexity is above that of the float model by more; needs --against',
+      percent,
+    )
+    .option('--min-cosine <x>', 'exit 4 when that of an output is below, of a model without logits; needs --against', number(-1, 1))
+    .option('--min-sqnr <dB>', 'the same of signal by noise, in dB', number(-Infinity))
     .optionsGroup('Run:')
     .option('--threads <n>', texts.threads, whole(1))
     .option('--no-kernels', texts.noKernels)
@@ -45,4 +52,5 @@ they ran as function bodies. When a gate fails the document has "error" beside t
 Examples:
   $ qc eval model.qc.onnx --data test.txt --tokenizer tokenizer.json --seq 256
   $ qc eval model.qc.onnx --data test.txt --tokenizer tokenizer.json --against model.onnx --windows 20
-  $ qc eval model.qc.onnx --data test.npz --against model.onnx --min-agreement 0.95 --json`;
+  $ qc eval model.qc.onnx --data test.npz --against model.onnx --min-agreement 0.95 --json
+  $ qc eval encoder.qc.onnx --data test.jsonl --tokenizer tokenizer.json --against encoder.onnx --min-cosine 0.998`;

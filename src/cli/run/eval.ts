@@ -1,15 +1,15 @@
-import { diagnostic, fail, type Diagnostic } from '../../../ir/index.ts';
 import { evaluate, type Comparison, type Evaluation } from '../../eval/evaluate.ts';
 import type { SiteError } from '../../eval/site-errors.ts';
 import type { KernelChoice } from '../../runtime/kernel-use.ts';
 import { documentOf, exitCodeFor } from '../errors.ts';
 import type { Io } from '../command.ts';
+import { checkGates, failedGates, type GateFlags } from './gates.ts';
 import { kernelText } from '../kernel-text.ts';
 import { startProgress } from '../progress.ts';
 import { perplexityText, shortened, table, type Colors } from '../tables.ts';
 
 /** The command line of `qc eval`. */
-export interface EvalFlags {
+export interface EvalFlags extends GateFlags {
   readonly model: string;
   readonly data: readonly string[];
   readonly tokenizer?: string | undefined;
@@ -18,16 +18,13 @@ export interface EvalFlags {
   readonly mask?: string | undefined;
   readonly windows?: number | undefined;
   readonly addSpecialTokens?: true | undefined;
-  readonly against?: string | undefined;
-  readonly maxPerplexity?: number | undefined;
-  readonly minAgreement?: number | undefined;
   readonly threads?: number | undefined;
   readonly kernels: KernelChoice;
 }
 
 /** Prints the figures of a model; 4 when a gate fails. */
 export async function evalCommand(flags: EvalFlags, { terminal, signal }: Io): Promise<number> {
-  if (flags.minAgreement !== undefined && flags.against === undefined) fail('QC2007', '--min-agreement needs --against FLOAT.onnx');
+  checkGates(flags);
   const found = await measured(flags, { terminal, signal });
   const problems = failedGates(flags, found);
   if (terminal.json) terminal.document({ ...found, ...(problems.length > 0 ? documentOf(problems) : {}) });
@@ -63,16 +60,6 @@ async function measured(flags: EvalFlags, { terminal, signal }: Io): Promise<Eva
     await progress.end(error);
     throw error;
   }
-}
-
-function failedGates({ maxPerplexity, minAgreement }: EvalFlags, { perplexity, against }: Evaluation): readonly Diagnostic[] {
-  const needed = (what: string): never => fail('QC2103', `there is no ${what} to hold against the limit: the model has no logits`);
-  const problems: Diagnostic[] = [];
-  if (maxPerplexity !== undefined && !((perplexity ?? needed('perplexity')) <= maxPerplexity))
-    problems.push(diagnostic('QC2202', `perplexity ${perplexityText(perplexity!)} is above ${maxPerplexity}`));
-  if (minAgreement !== undefined && !((against?.agreement ?? needed('agreement')) >= minAgreement))
-    problems.push(diagnostic('QC2202', `agreement ${against!.agreement!.toFixed(4)} is below ${minAgreement}`));
-  return problems;
 }
 
 function evaluationText({ perplexity, tokens, windows, kernels, against }: Evaluation, colors: Colors): string {
