@@ -13,7 +13,8 @@ interface Rows {
   codes(code: Place, row: Place, scale: Place, zero: Place, n: number, qmin: number, qmax: number): void;
   dequantize(row: Place, code: Place, scale: Place, zero: Place, n: number): void;
   addProduct(sum: Place, factor: number, code: Place, scale: Place, zero: Place, n: number): void;
-  addErrors(error: Place, row: Place, scale: Place, zero: Place, n: number, qmin: number, qmax: number): void;
+  addErrors(error: Place, row: Place, scale: Place, zero: Place, n: number, qmin: number, qmax: number, factor: number): void;
+  addRows(to: Place, from: Place, stride: number, factor: Place, count: number, n: number): void;
   quads(quad: Place, a: Place, b: Place, c: Place, d: Place, n: number, lift: number): void;
   place(word: Place, quad: Place, tiles: number, stride: number, from: number, mask: number, shift: number): void;
 }

@@ -1,16 +1,14 @@
 import { int } from '../../ir/attributes.ts';
 import { Builder } from '../../ir/builder.ts';
 import { translation, type ChannelRange } from '../../ir/channel.ts';
-import { diagnostic, fail, type Location } from '../../ir/diagnostics.ts';
+import { diagnostic } from '../../ir/diagnostics.ts';
 import type { Graph, Value } from '../../ir/graph.ts';
 import type { Layout } from '../../ir/layout.ts';
 import { DynamicQuantize, FakeQuantize, type Site } from '../../ir/ops/qc.ts';
-import { latest } from '../../ir/latest.ts';
 import { codeRange, groupIndex, parametersFor, type Grid, type QuantParameters } from '../../ir/quant.ts';
 import { eraseDead } from '../../ir/rewrite.ts';
 import type { ActivationScheme, Scheme, WeightScheme } from '../../ir/scheme.ts';
 import { changeBasis, channelsAt, observerOf, sites } from '../../ir/site.ts';
-import { floats, lazy } from '../../ir/tensor.ts';
 import { fold } from '../channels/fold-channels.ts';
 import { choice, text } from '../infra/options.ts';
 import { nameOf } from '../infra/ledger.ts';
@@ -22,10 +20,10 @@ import { quantile } from '../observe/histogram.ts';
 import { reductions } from '../observe/reductions/index.ts';
 import { statisticsAt, type Statistics } from '../observe/statistics.ts';
 import { activationAt, layoutAt } from './activation-at.ts';
+import { isWeightQuantized, nearestGrid, quantizeWeight, weightGrouping } from './quantize-weight.ts';
 import { schemeNamed } from './schemes.ts';
-import { channelGroups, clusterGrid, groupRanges, layoutOptions, rowGroups, runTimeBlock } from './scale-groups.ts';
+import { channelGroups, clusterGrid, groupRanges, layoutOptions, runTimeBlock } from './scale-groups.ts';
 import { averageOf, growth, usualRange, usualRangeName } from './usual-range.ts';
-import { firstUnbounded, weightParameters } from './weights.ts';
 
 interface Settings extends Layout {
   readonly scheme: string;
@@ -70,7 +68,7 @@ export const quantize = definePass({
 
 function quantizeSite(graph: Graph, site: Site, scheme: Scheme, settings: Settings, ctx: PassContext): void {
   const consumers = linearsOf(graph).filter((l) => l.input === site.y);
-  if (scheme.weights) for (const linear of consumers) quantizeWeight(graph, linear, site, scheme.weights, settings, ctx);
+  if (scheme.weights) for (const linear of consumers) roundWeight(graph, linear, site, scheme.weights, settings, ctx);
   const activation = activationAt(scheme, site, settings);
   const statistics = statisticsAt(site);
   if (!activation) return bypass(graph, site);
@@ -226,49 +224,16 @@ const clipped = ({ min, max }: ChannelRange, low: number, high: number): Channel
   max: max.map((x) => Math.min(x, high)),
 });
 
-/** Scales and zero points are two constants that one look at the weight gives. */
-const kept = latest();
-
-function quantizeWeight(graph: Graph, linear: Linear, site: Site, scheme: WeightScheme, settings: Settings, ctx: PassContext): void {
-  const { node, weight } = linear;
-  const tensor = weight.constant!;
-  const [rows = 0, columns = 0] = tensor.shape;
-  const sizes = rowGroups(rows, site, settings);
-  const grouping = { sizes, wholeTensor: scheme.per === 'tensor', multiples: settings.multiples };
-  const parameters = kept(() => weightParameters(finite(floats(tensor), weight.name, node.loc), columns, scheme, grouping));
-  const shape = [sizes.length, columns];
-  const bounds = codeRange(scheme.bits, scheme.symmetric);
-  const build = Builder.before(node, weight.name);
-  const made = build.make(
-    FakeQuantize,
-    {
-      x: weight,
-      scale: build.constant(
-        'scale',
-        lazy('f32', shape, () => parameters().scale),
-      ),
-      zero: build.constant(
-        'zero',
-        lazy('f32', shape, () => parameters().zero),
-      ),
-      index: build.ints('group', groupIndex(sizes)),
-    },
-    { attributes: { qmin: int(bounds.min), qmax: int(bounds.max) }, like: weight },
-  );
-  graph.setInput(node, 1, made.y);
-  ctx.ledger.done('linear', nameOf(node), `weight at ${scheme.bits} bits${sizes.length > 1 ? `, ${sizes.length} row groups` : ''}`);
-  ctx.count('weights');
-}
-
-/** The elements of a weight; QC4109 if one of them is no number. */
-function finite(w: Float32Array, name: string, at: Location): Float32Array {
-  const i = firstUnbounded(w);
-  return i < 0 ? w : fail('QC4109', `element ${i} of weight %${name} is ${w[i]}`, at);
+/** Gives a weight its quantizer, unless a pass before has done so. */
+function roundWeight(graph: Graph, linear: Linear, site: Site, scheme: WeightScheme, settings: Settings, ctx: PassContext): void {
+  if (isWeightQuantized(linear)) return;
+  const grid = nearestGrid(linear, scheme, weightGrouping(linear, site, scheme, settings));
+  quantizeWeight(graph, linear, linear.weight, grid, scheme, '', ctx);
 }
 
 function reportFloat(graph: Graph, linear: Linear, ctx: PassContext): void {
-  const quantized = linear.node.input(1)?.producer?.op === FakeQuantize.schema.op;
-  if (!quantized && !isHead(graph, linear)) ctx.ledger.left('linear', nameOf(linear.node), 'its weight stays in float: no site before it');
+  if (!isWeightQuantized(linear) && !isHead(graph, linear))
+    ctx.ledger.left('linear', nameOf(linear.node), 'its weight stays in float: no site before it');
 }
 
 function reportProbabilities(graph: Graph, ctx: PassContext): void {

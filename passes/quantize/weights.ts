@@ -22,17 +22,47 @@ export interface WeightGrouping {
 /** What is left of 8 bits for the largest weight of a column when its code may be off by half of the largest multiple, 16. */
 const carrierRange = 119;
 
-/** Round-to-nearest scales and zero points of W [in, out], one for each run of rows and each column; or one for all. */
+/** The parts of a range that a search for the least error tries. */
+const ratios = Array.from({ length: 26 }, (_, i) => 1 - i / 40);
+
+/**
+ * Round-to-nearest scales and zero points of W [in, out], one for each run of rows and each column; or one for all. They span the whole range,
+ * or, where the squared errors of each row have an `importance` [in], the part of it with the least sum of importance times squared error.
+ */
 export function weightParameters(
   w: Float32Array,
   columns: number,
   spec: WeightSpec,
   { sizes, wholeTensor, multiples }: WeightGrouping,
+  importance: Float32Array | null = null,
 ): WeightParameters {
   const ofGroups = extremes(w, columns, sizes);
   const found = wholeTensor ? ofAll(ofGroups) : ofGroups;
-  const free = freeParameters(found, spec);
-  return multiples ? onMultiples(w, unitsOf(ofGroups, columns), sizes, free, found.min, spec) : free;
+  const ranges = importance ? ratios.map((r) => scaled(found, r)) : [found];
+  const unit = multiples ? unitsOf(ofGroups, columns) : null;
+  const candidates = ranges.flatMap((range) => {
+    const free = freeParameters(range, spec);
+    return unit ? onMultiples(unit, free, range.min, spec) : [free];
+  });
+  const errors = (p: WeightParameters): Float64Array => {
+    const ofCells = squaredErrors(w, columns, sizes, p, spec, importance);
+    return wholeTensor && !multiples ? ofCells.fill(ofCells.reduce((a, b) => a + b)) : ofCells;
+  };
+  return candidates.length === 1 ? candidates[0]! : leastError(candidates, errors);
+}
+
+/** Of each group and column, the parameters of the candidate with the least error, the first of those. */
+function leastError([first, ...others]: readonly WeightParameters[], errors: (p: WeightParameters) => Float64Array): WeightParameters {
+  const best = { scale: first!.scale.slice(), zero: first!.zero.slice() };
+  const least = errors(first!);
+  for (const other of others)
+    errors(other).forEach((error, i) => {
+      if (error >= least[i]!) return;
+      least[i] = error;
+      best.scale[i] = other.scale[i]!;
+      best.zero[i] = other.zero[i]!;
+    });
+  return best;
 }
 
 /** The least and the largest weight of every group and column, [groups, out]. */
@@ -63,6 +93,8 @@ const ofAll = ({ min, max }: Extremes): Extremes => ({
   max: new Float32Array(max.length).fill(max.reduce((a, b) => Math.max(a, b))),
 });
 
+const scaled = ({ min, max }: Extremes, ratio: number): Extremes => ({ min: min.map((x) => x * ratio), max: max.map((x) => x * ratio) });
+
 /** Where the first element lies that is infinite or no number; -1 if there is none. */
 export function firstUnbounded(w: Float32Array): number {
   const size = Math.min(w.length, 4096);
@@ -86,18 +118,11 @@ function freeParameters({ min, max }: Extremes, spec: WeightSpec): WeightParamet
   return { scale, zero };
 }
 
-/** Scales at multiples of the `unit` of each column, a 119th of its largest weight: of the multiples below and above, the one with the lesser squared error. */
-function onMultiples(
-  w: Float32Array,
-  unit: Float32Array,
-  sizes: readonly number[],
-  free: WeightParameters,
-  low: Float32Array,
-  spec: WeightSpec,
-): WeightParameters {
+/** Scales at the multiples above and below of the `unit` of each column, a 119th of its largest weight. */
+function onMultiples(unit: Float32Array, free: WeightParameters, low: Float32Array, spec: WeightSpec): readonly WeightParameters[] {
   const columns = unit.length;
   const zeroFor = zeroRule(spec);
-  const rounded = (round: (x: number) => number): WeightParameters => {
+  return [Math.ceil, Math.floor].map((round) => {
     const [scale, zero] = [new Float32Array(low.length), new Float32Array(low.length)];
     for (let i = 0; i < low.length; i++) {
       const step = unit[i % columns]!;
@@ -105,11 +130,7 @@ function onMultiples(
       zero[i] = zeroFor(low[i]!, scale[i]!);
     }
     return { scale, zero };
-  };
-  const [below, above] = [rounded(Math.floor), rounded(Math.ceil)];
-  const [errorBelow, errorAbove] = [below, above].map((p) => squaredErrors(w, columns, sizes, p, spec));
-  const better = (name: keyof WeightParameters) => below[name].map((x, i) => (errorBelow![i]! < errorAbove![i]! ? x : above[name][i]!));
-  return { scale: better('scale'), zero: better('zero') };
+  });
 }
 
 /** What scales of a column are multiples of, given the least and the largest weights of its groups. */
@@ -127,13 +148,14 @@ function zeroRule({ bits, symmetric }: WeightSpec): (low: number, scale: number)
   return (low, scale) => Math.min(Math.max(min - roundHalfEven(Math.min(low, 0) / scale), min), max);
 }
 
-/** The squared error of every group and column. */
+/** The squared error of every group and column, that of each row times its importance. */
 function squaredErrors(
   w: Float32Array,
   columns: number,
   sizes: readonly number[],
   { scale, zero }: WeightParameters,
   { bits, symmetric }: WeightSpec,
+  importance: Float32Array | null,
 ): Float64Array {
   const sums = new Float64Array(scale.length);
   const { min, max } = codeRange(bits, symmetric);
@@ -145,7 +167,7 @@ function squaredErrors(
     of.error.fill(0);
     for (let at = first; at < end; at += columns) {
       of.row.set(w.subarray(at, at + columns));
-      rows.addErrors(error, row, scales, zeros, columns, min, max);
+      rows.addErrors(error, row, scales, zeros, columns, min, max, importance?.[at / columns] ?? 1);
     }
     sums.set(of.error, group);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { roundHalfEven } from '../../ir/index.ts';
-import { room, rows } from '../../ir/simd/rows.ts';
+import { padded, room, rows } from '../../ir/simd/rows.ts';
 
 const sizes = fc.integer({ min: 1, max: 40 });
 const number = fc.oneof(
@@ -54,15 +54,29 @@ describe('loops over rows give the bits of their definition', () => {
     ));
   test('the squares of what is lost in codes', () =>
     fc.assert(
-      fc.property(rowsOf(number, positive, whole), ([x, scale, zero]) => {
+      fc.property(rowsOf(number, positive, whole), positive, ([x, scale, zero], factor) => {
         const n = x!.length;
         const of = room({ x: ['f32', n], scale: ['f32', n], zero: ['f32', n], error: ['f64', n] });
         of.x.set(x!);
         of.scale.set(scale!);
         of.zero.set(zero!);
-        rows.addErrors(of.error.byteOffset, of.x.byteOffset, of.scale.byteOffset, of.zero.byteOffset, n, -8, 7);
+        rows.addErrors(of.error.byteOffset, of.x.byteOffset, of.scale.byteOffset, of.zero.byteOffset, n, -8, 7, factor);
         const lost = [...x!].map((v, i) => v - (clip(roundHalfEven(v / scale![i]!) + zero![i]!, -8, 7) - zero![i]!) * scale![i]!);
-        expect([...of.error]).toEqual(lost.map((e) => e * e));
+        expect([...of.error]).toEqual(lost.map((e) => factor * (e * e)));
+      }),
+    ));
+  test('sums of scaled rows', () =>
+    fc.assert(
+      fc.property(rowsOf(number, number, number, number), fc.array(number, { minLength: 3, maxLength: 3 }), ([to, ...from], factors) => {
+        const n = to!.length;
+        const of = room({ to: ['f32', n], from: ['f32', 3 * padded(n)], factor: ['f32', 3] });
+        of.to.set(to!);
+        from.forEach((x, j) => of.from.set(x, j * padded(n)));
+        of.factor.set(factors);
+        rows.addRows(of.to.byteOffset, of.from.byteOffset, padded(n), of.factor.byteOffset, 3, n);
+        const f = Math.fround;
+        const sums = [...to!].map((x, i) => factors.reduce((sum, factor, j) => f(sum + f(f(factor) * from[j]![i]!)), x));
+        expect([...of.to]).toEqual(sums);
       }),
     ));
   test('extremes, and whether all elements are bounded', () =>

@@ -102,8 +102,9 @@ export function addProduct(sum: usize, factor: f64, code: usize, scale: usize, z
   }
 }
 
-/** error[i] += (row[i] - (clip(round(row[i] / scale[i]) + zero[i], qmin, qmax) - zero[i]) scale[i])^2, all in f64. */
-export function addErrors(error: usize, row: usize, scale: usize, zero: usize, n: i32, qmin: f64, qmax: f64): void {
+/** error[i] += factor (row[i] - (clip(round(row[i] / scale[i]) + zero[i], qmin, qmax) - zero[i]) scale[i])^2, all in f64. */
+export function addErrors(error: usize, row: usize, scale: usize, zero: usize, n: i32, qmin: f64, qmax: f64, factor: f64): void {
+  const factors = f64x2.splat(factor);
   const least = f64x2.splat(qmin);
   const most = f64x2.splat(qmax);
   for (let i: usize = 0, end = (<usize>n) << 2; i < end; i += 16) {
@@ -111,8 +112,8 @@ export function addErrors(error: usize, row: usize, scale: usize, zero: usize, n
     const s = v128.load(scale + i);
     const z = v128.load(zero + i);
     const to = error + (i << 1);
-    v128.store(to, f64x2.add(v128.load(to), squaredError(lower(x), lower(s), lower(z), least, most)));
-    v128.store(to, f64x2.add(v128.load(to, 16), squaredError(upper(x), upper(s), upper(z), least, most)), 16);
+    v128.store(to, f64x2.add(v128.load(to), f64x2.mul(factors, squaredError(lower(x), lower(s), lower(z), least, most))));
+    v128.store(to, f64x2.add(v128.load(to, 16), f64x2.mul(factors, squaredError(upper(x), upper(s), upper(z), least, most))), 16);
   }
 }
 
@@ -121,6 +122,30 @@ function squaredError(x: v128, s: v128, z: v128, least: v128, most: v128): v128 
   const code = f64x2.pmin(most, f64x2.pmax(least, placed));
   const error = f64x2.sub(x, f64x2.mul(f64x2.sub(code, z), s));
   return f64x2.mul(error, error);
+}
+
+/** to[i] += sum over j < count of factor[j] from[j stride + i], in f32, from the first to the last; `stride` in elements. */
+export function addRows(to: usize, from: usize, stride: i32, factor: usize, count: i32, n: i32): void {
+  const step = (<usize>stride) << 2;
+  for (let i: usize = 0, end = (<usize>n) << 2; i < end; i += 64) {
+    let a = v128.load(to + i);
+    let b = v128.load(to + i, 16);
+    let c = v128.load(to + i, 32);
+    let d = v128.load(to + i, 48);
+    let row = from + i;
+    for (let j: usize = 0, last = (<usize>count) << 2; j < last; j += 4) {
+      const f = v128.load32_splat(factor + j);
+      a = f32x4.add(a, f32x4.mul(f, v128.load(row)));
+      b = f32x4.add(b, f32x4.mul(f, v128.load(row, 16)));
+      c = f32x4.add(c, f32x4.mul(f, v128.load(row, 32)));
+      d = f32x4.add(d, f32x4.mul(f, v128.load(row, 48)));
+      row += step;
+    }
+    v128.store(to + i, a);
+    v128.store(to + i, b, 16);
+    v128.store(to + i, c, 32);
+    v128.store(to + i, d, 48);
+  }
 }
 
 /** Byte j of quad[i] is element i of row j of four rows of i8 codes, plus `lift`. */
