@@ -37,15 +37,21 @@ export const movedVector = (t: ChannelTransform, v: Tensor): Tensor => derived(v
 
 export const constantLike = (graph: Graph, like: Value, tensor: Tensor): Value => graph.addConstant(graph.freshName(like.name), tensor);
 
+/** The Add of one constant for each of `size` channels that alone reads `value`; null if there is none. */
+export function biasBehind(value: Value, size: number): Add | null {
+  const add = isOutput(value) ? null : viewAs(Add, value.soleUse?.node ?? null);
+  return add && add.a === value && isChannelVector(add.b, size) ? add : null;
+}
+
 /** Adds one constant for each channel to the result of a node: into the bias that follows it, or as a new Add behind it. */
 export function addBias(value: Value, delta: Tensor, name: string): void {
   const producer = value.producer!;
   // The node may lie in the body of an If: its bias belongs there too.
   const graph = producer.graph!;
-  const add = isOutput(value) ? null : viewAs(Add, value.soleUse?.node ?? null);
-  const bias = add && add.a === value && isChannelVector(add.b, delta.shape[0]) ? add.b : null;
-  if (add && bias?.constant) {
-    const old = bias.constant;
+  const add = biasBehind(value, delta.shape[0]!);
+  if (add) {
+    const bias = add.b;
+    const old = bias.constant!;
     const sum = derived(old, old.shape, () => {
       const d = floats(delta);
       return floats(old).map((x, i) => x + d[i]!);

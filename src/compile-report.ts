@@ -67,8 +67,7 @@ export function enterLowering(ledger: Ledger, { report, left, diagnostics }: Low
 
 /** A warning for a compile that quantized nothing of what its scheme covers, with the reasons that the ledger has. */
 export function nothingDone(run: RunReport, ledger: Ledger, scheme: Scheme): readonly Diagnostic[] {
-  const quantized = (what: string): number =>
-    run.passes.reduce((n, p) => n + (p.call.name === 'quantize' ? (p.counts.get(what) ?? 0) : 0), 0);
+  const quantized = (what: string): number => run.passes.reduce((n, p) => n + (p.counts.get(what) ?? 0), 0);
   const wanted = [scheme.weights && 'weights', Object.keys(scheme.activations).length > 0 && 'activations'];
   const missing = wanted.filter((what): what is string => typeof what === 'string' && quantized(what) === 0);
   if (missing.length === 0) return [];

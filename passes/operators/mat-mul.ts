@@ -1,6 +1,9 @@
 import { isMatrix } from '../../ir/constants.ts';
 import { free, only } from '../../ir/freedom.ts';
+import type { Node, Value } from '../../ir/graph.ts';
 import { MatMul } from '../../ir/ops/generated.ts';
+import { FakeQuantize } from '../../ir/ops/qc.ts';
+import { viewAs } from '../../ir/ops/view.ts';
 import { addBias, constantLike, movedColumns, movedRows, shiftProduct } from '../../ir/weights.ts';
 import type { Down, OperatorRecord, Up } from './record.ts';
 
@@ -13,13 +16,24 @@ const up: Up = {
   },
 };
 
-/** D(x) W = x W' + shift W, where row perm[i] of W' is scale[i] times row i of W. */
+/** The constant that a product's weight quantizes; null where it has no quantizer. */
+const quantized = (node: Node): Value | null => viewAs(FakeQuantize, node.input(1)?.producer ?? null)?.x ?? null;
+
+/**
+ * D(x) W = x W' + shift W, where row perm[i] of W' is scale[i] times row i of W. A weight with a quantizer stays as it is, because its scales
+ * were chosen for its rows, so it lets a shift through and nothing else.
+ */
 const down: Down = {
-  freedom: (node, operand, size) => (operand === 0 && isMatrix(node.input(1)) ? free(size) : null),
+  freedom(node, operand, size) {
+    if (operand !== 0) return null;
+    if (isMatrix(node.input(1))) return free(size);
+    return isMatrix(quantized(node)) ? only(size, { perm: false, scale: false, shift: true }) : null;
+  },
   absorb(graph, use, decode) {
     const { node, index } = use;
-    const [weight, t] = [node.input(1), decode.transform];
+    const [weight, t] = [quantized(node) ?? node.input(1), decode.transform];
     if (index !== 0 || !weight?.constant || !isMatrix(weight)) return false;
+    if ((t.perm || t.scale) && weight !== node.input(1)) return false;
     graph.setInput(node, 0, decode.x);
     if (t.perm || t.scale) graph.setInput(node, 1, constantLike(graph, weight, movedRows(t, weight.constant)));
     if (t.shift) addBias(node.output, shiftProduct(t, weight.constant), `${weight.name}.bias`);

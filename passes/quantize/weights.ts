@@ -133,12 +133,20 @@ function onMultiples(unit: Float32Array, free: WeightParameters, low: Float32Arr
   });
 }
 
-/** What scales of a column are multiples of, given the least and the largest weights of its groups. */
-function unitsOf({ min, max }: Extremes, columns: number): Float32Array {
+/** The largest magnitude of each column of W [in, out]. */
+export const largestOfColumns = (w: Float32Array, columns: number): Float32Array =>
+  largestOf(extremes(w, columns, [w.length / columns]), columns);
+
+function largestOf({ min, max }: Extremes, columns: number): Float32Array {
   const largest = new Float32Array(columns);
   for (let start = 0; start < min.length; start += columns)
     for (let c = 0; c < columns; c++) largest[c] = Math.max(largest[c]!, -min[start + c]!, max[start + c]!);
-  return largest.map((x) => shortened(Math.max(x / carrierRange, 1e-30)));
+  return largest;
+}
+
+/** What scales of a column are multiples of, given the least and the largest weights of its groups. */
+function unitsOf(found: Extremes, columns: number): Float32Array {
+  return largestOf(found, columns).map((x) => shortened(Math.max(x / carrierRange, 1e-30)));
 }
 
 /** The zero point of a group whose least weight and whose scale are given. */
