@@ -9,6 +9,7 @@ import { closeCaches } from './channels/close-caches.ts';
 import { foldChannels } from './channels/fold-channels.ts';
 import { openCaches } from './channels/open-caches.ts';
 import type { Pass } from './infra/pass.ts';
+import { clip } from './methods/clip/clip.ts';
 import { gptq } from './methods/gptq/gptq.ts';
 import { markSites } from './quantize/mark-sites.ts';
 import { observe } from './observe/observe.ts';
@@ -76,6 +77,7 @@ export const passes: readonly Pass[] = [
   awq,
   foldChannels,
   gptq,
+  clip,
   quantize,
   biasCorrect,
   closeCaches,
