@@ -7,10 +7,11 @@ import type { Layout } from '../../ir/layout.ts';
 import { FakeQuantize, type Site } from '../../ir/ops/qc.ts';
 import { codeRange, groupIndex } from '../../ir/quant.ts';
 import type { WeightScheme } from '../../ir/scheme.ts';
+import { sites } from '../../ir/site.ts';
 import { floats, lazy, type Tensor } from '../../ir/tensor.ts';
 import { nameOf } from '../infra/ledger.ts';
 import type { PassContext } from '../infra/pass.ts';
-import type { Linear } from '../model/linears.ts';
+import { linearsOf, type Linear } from '../model/linears.ts';
 import { rowGroups } from './scale-groups.ts';
 import { firstUnbounded, weightParameters, type WeightGrouping } from './weights.ts';
 
@@ -24,6 +25,20 @@ export interface WeightGrid {
 
 /** Whether the weight of a linear has its quantizer. */
 export const isWeightQuantized = ({ node }: Linear): boolean => node.input(1)?.producer?.op === FakeQuantize.schema.op;
+
+/** The linears that read a site. */
+export interface LinearsBehind {
+  readonly site: Site;
+  readonly linears: readonly Linear[];
+}
+
+/** Sites and the linears behind each whose weights have no quantizer, where there are any. */
+export function unquantizedBehindSites(graph: Graph): readonly LinearsBehind[] {
+  const open = linearsOf(graph).filter((l) => !isWeightQuantized(l));
+  return sites(graph)
+    .map((site) => ({ site, linears: open.filter((l) => l.input === site.y) }))
+    .filter(({ linears }) => linears.length > 0);
+}
 
 /** How the elements of the weight behind a site share scales. */
 export const weightGrouping = ({ weight }: Linear, site: Site, scheme: WeightScheme, layout: Layout): WeightGrouping => ({

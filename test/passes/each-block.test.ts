@@ -75,6 +75,22 @@ describe('blocks in sequence', () => {
     expect(one.at(-1)).not.toEqual(other.at(-1));
   });
 
+  test('have their weights rounded by what they are fed with', async () => {
+    const graph = await marked('opt-tiny-op13');
+    const parallel = cloneGraph(graph);
+    const samples = fixtureSamples('opt-tiny-op13', 3);
+    const rounded = 'calibrate,gptq{scheme=rptq-w4a4},quantize{scheme=rptq-w4a4}';
+    const report = await runPipeline(executor, graph, `each-block{order=sequential}(${rounded})`, { facts: everyFact, samples });
+    await runPipeline(executor, parallel, rounded, { facts: everyFact, samples });
+    const counts = (name: string) => report.passes.find((p) => p.call.name === name)!.counts.get('weights') ?? 0;
+    const weights = (g: Graph): readonly (readonly number[])[] =>
+      [...g.nodes].flatMap((n) => (n.op === 'qc.FakeQuantize' && n.input(0)!.constant ? [numbersIn(n.input(0)!.constant!.bytes())] : []));
+    expect([counts('gptq'), counts('quantize')]).toEqual([weights(parallel).length, 0]);
+    expect(weights(graph)).toHaveLength(weights(parallel).length);
+    expect(weights(graph)[0]).toEqual(weights(parallel)[0]);
+    expect(weights(graph).at(-1)).not.toEqual(weights(parallel).at(-1));
+  });
+
   test('read their samples one at a time', async () => {
     const graph = await marked('opt-tiny-op13');
     const all = fixtureSamples('opt-tiny-op13', 3);

@@ -1,11 +1,9 @@
 import { diagnostic } from '../../../ir/diagnostics.ts';
-import { sites } from '../../../ir/site.ts';
 import { text } from '../../infra/options.ts';
 import { definePass } from '../../infra/pass.ts';
-import { linearsOf } from '../../model/linears.ts';
 import { reductions } from '../../observe/reductions/index.ts';
 import { statisticsAt } from '../../observe/statistics.ts';
-import { isWeightQuantized, nearestGrid, quantizeWeight, weightGrouping } from '../../quantize/quantize-weight.ts';
+import { nearestGrid, quantizeWeight, unquantizedBehindSites, weightGrouping } from '../../quantize/quantize-weight.ts';
 import { layoutOptions } from '../../quantize/scale-groups.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
 
@@ -26,10 +24,7 @@ export const clip = definePass({
   run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme).weights;
     if (!scheme) return;
-    const linears = linearsOf(graph).filter((l) => !isWeightQuantized(l));
-    for (const site of sites(graph)) {
-      const behind = linears.filter((l) => l.input === site.y);
-      if (behind.length === 0) continue;
+    for (const { site, linears } of unquantizedBehindSites(graph)) {
       const power = statisticsAt(site)
         ?.get(reductions.rms)
         ?.rms.map((x) => x * x);
@@ -37,7 +32,7 @@ export const clip = definePass({
         ctx.report(diagnostic('QC3201', `no squares at %${site.key}; clip leaves the weights behind it`, site.node.loc));
         continue;
       }
-      for (const linear of behind) {
+      for (const linear of linears) {
         const grid = nearestGrid(linear, scheme, weightGrouping(linear, site, scheme, settings), power);
         quantizeWeight(graph, linear, linear.weight, grid, scheme, ', clipped', ctx);
       }

@@ -5,15 +5,14 @@ import type { Site } from '../../../ir/ops/qc.ts';
 import { codeRange } from '../../../ir/quant.ts';
 import { eraseDead } from '../../../ir/rewrite.ts';
 import type { WeightScheme } from '../../../ir/scheme.ts';
-import { sites } from '../../../ir/site.ts';
 import { dense } from '../../../ir/tensor.ts';
 import { addBias, biasBehind, constantLike } from '../../../ir/weights.ts';
 import { choice, flag, float, text } from '../../infra/options.ts';
 import { definePass, type PassContext } from '../../infra/pass.ts';
-import { linearsOf, type Linear } from '../../model/linears.ts';
+import type { Linear } from '../../model/linears.ts';
 import { reductions } from '../../observe/reductions/index.ts';
 import { statisticsAt } from '../../observe/statistics.ts';
-import { elementsOf, isWeightQuantized, quantizeWeight, weightGrouping } from '../../quantize/quantize-weight.ts';
+import { elementsOf, quantizeWeight, unquantizedBehindSites, weightGrouping, type LinearsBehind } from '../../quantize/quantize-weight.ts';
 import { layoutOptions } from '../../quantize/scale-groups.ts';
 import { schemeNamed } from '../../quantize/schemes.ts';
 import { largestOfColumns, weightParameters } from '../../quantize/weights.ts';
@@ -48,7 +47,7 @@ export const gptq = definePass({
   observes: [reductions.gram],
   async run(graph, ctx, settings) {
     const scheme = schemeNamed(settings.scheme).weights;
-    const found = scheme ? linearsBehindSites(graph) : [];
+    const found = scheme ? unquantizedBehindSites(graph) : [];
     if (!scheme || found.length === 0) return;
     const products = await openProducts(ctx.services.executor, graph.opsets);
     try {
@@ -63,19 +62,6 @@ export const gptq = definePass({
   },
 });
 
-interface Behind {
-  readonly site: Site;
-  readonly linears: readonly Linear[];
-}
-
-/** Sites and the linears behind each whose weights have no quantizer. */
-function linearsBehindSites(graph: Graph): readonly Behind[] {
-  const open = linearsOf(graph).filter((l) => !isWeightQuantized(l));
-  return sites(graph)
-    .map((site) => ({ site, linears: open.filter((l) => l.input === site.y) }))
-    .filter(({ linears }) => linears.length > 0);
-}
-
 interface How {
   readonly scheme: WeightScheme;
   readonly settings: Settings;
@@ -83,7 +69,7 @@ interface How {
 }
 
 /** Rounds the weights behind one site by one Hessian. Linears that share a weight here share what becomes of it; elsewhere each has its own. */
-async function roundAt(graph: Graph, { site, linears }: Behind, how: How, ctx: PassContext): Promise<void> {
+async function roundAt(graph: Graph, { site, linears }: LinearsBehind, how: How, ctx: PassContext): Promise<void> {
   const gram = statisticsAt(site)?.get(reductions.gram);
   if (!gram) {
     ctx.report(diagnostic('QC3201', `no Hessian at %${site.key}; gptq leaves the weights behind it`, site.node.loc));
@@ -127,13 +113,11 @@ async function roundWeight(
     hessian,
     products,
   );
-  const tables = [scale, zero].map((data) => dense([grouping.sizes.length, columns], data)) as [
-    ReturnType<typeof dense>,
-    ReturnType<typeof dense>,
-  ];
+  const table = (data: Float32Array) => dense([grouping.sizes.length, columns], data);
   const made = constantLike(graph, linear.weight, ctx.services.store(dense(shape, rounded.weight)));
+  const grid = { sizes: grouping.sizes, scale: table(scale), zero: table(zero) };
   for (const each of linears) {
-    quantizeWeight(graph, each, made, { sizes: grouping.sizes, scale: tables[0], zero: tables[1] }, scheme, ', rounded by gptq', ctx);
+    quantizeWeight(graph, each, made, grid, scheme, ', rounded by gptq', ctx);
     correctMean(each, rounded, ctx);
   }
 }
