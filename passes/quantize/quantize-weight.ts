@@ -12,6 +12,7 @@ import { floats, lazy, type Tensor } from '../../ir/tensor.ts';
 import { nameOf } from '../infra/ledger.ts';
 import type { PassContext } from '../infra/pass.ts';
 import { linearsOf, type Linear } from '../model/linears.ts';
+import { layoutAt } from './activation-at.ts';
 import { rowGroups } from './scale-groups.ts';
 import { firstUnbounded, weightParameters, type WeightGrouping } from './weights.ts';
 
@@ -41,11 +42,10 @@ export function unquantizedBehindSites(graph: Graph): readonly LinearsBehind[] {
 }
 
 /** How the elements of the weight behind a site share scales. */
-export const weightGrouping = ({ weight }: Linear, site: Site, scheme: WeightScheme, layout: Layout): WeightGrouping => ({
-  sizes: rowGroups(weight.constant!.shape[0]!, site, layout),
-  wholeTensor: scheme.per === 'tensor',
-  multiples: layout.multiples,
-});
+export function weightGrouping({ weight }: Linear, site: Site, scheme: WeightScheme, layout: Layout): WeightGrouping {
+  const here = layoutAt(site, layout);
+  return { sizes: rowGroups(weight.constant!.shape[0]!, site, here), wholeTensor: scheme.per === 'tensor', multiples: here.multiples };
+}
 
 /** Scales and zero points are two constants that one look at the weight gives. */
 const kept = latest();

@@ -15,9 +15,11 @@ import { largestOfColumns, weightParameters } from '../../passes/quantize/weight
 import { elements, errorOf, everyFact, f32, plainExecutor, runPipeline } from '../support/run.ts';
 
 const executor = plainExecutor();
-afterAll(() => executor.close());
 const opened: Products[] = [];
-afterAll(() => Promise.all(opened.map((p) => p.close())));
+afterAll(async () => {
+  for (const each of opened) await each.close();
+  await executor.close();
+});
 async function products(): Promise<Products> {
   opened[0] ??= await openProducts(executor, new Map([['', 23]]));
   return opened[0];
@@ -281,6 +283,33 @@ describe('gptq', () => {
         expect(Math.abs(sum / (2 * tokens))).toBeLessThan(1e-3);
       }
     }
+  });
+
+  test('leaves the mean error of activations to bias-correct, and nothing is corrected twice', async () => {
+    const graph = await compiled('calibrate,gptq{scheme=w4a4},quantize{scheme=w4a4},bias-correct');
+    const all = { x: f32([2 * tokens, channels], [...data(0), ...data(1)]) };
+    const [is, was] = [elements(await runOnce(executor, graph, all), 'y'), elements(await runOnce(executor, graphOf(), all), 'y')];
+    for (let c = 0; c < columns; c++) {
+      let sum = 0;
+      for (let t = 0; t < 2 * tokens; t++) sum += is[t * columns + c]! - was[t * columns + c]!;
+      expect(Math.abs(sum / (2 * tokens))).toBeLessThan(2e-3);
+    }
+  });
+
+  test('has the scales of blocks behind a gated product, where the target has those', async () => {
+    const gated = parseGraph(`graph @gated(%x: f32[B,64]) {
+      const %w: f32[64,4] = random 3
+      %s: f32[B,64] = Sigmoid(%x)
+      %h: f32[B,64] = Mul(%x, %s)
+      %m: f32[B,64] = Mul(%h, %x)
+      %mo: f32[B,64] = qc.Observer(%m) {key = "m"}
+      %ms: f32[B,64] = qc.Site(%mo) {key = "m", role = "linear"}
+      %y: f32[B,4] = MatMul(%ms, %w)
+      return %y
+    }`);
+    const some = [{ x: f32([tokens, 64], inputs(tokens, 64, uniform(3))) }];
+    await runPipeline(executor, gated, 'calibrate,gptq{scheme=w4a8 gated=block}', { facts: everyFact, samples: some });
+    expect(quantizers(gated)[0]!.scale.constant!.shape).toEqual([2, 4]);
   });
 
   test('makes no bias for inputs whose mean is zero', async () => {
