@@ -36,7 +36,7 @@ export async function hessianOf({ matrix, mean }: Gram, settings: HessianSetting
     const factor = centred(matrix, mean, order, damping * average);
     if (await factorize(factor, products)) return { order, factor, variance, mean };
   }
-  return fail('QC4109', `the Hessian at %${key} is not positive definite: statistics are infinite or no numbers`);
+  return fail('QC2107', `the Hessian at %${key} is infinite or no numbers`);
 }
 
 /** E[x x^T] - m m^T with `more` on the diagonal, rows and columns in an order. */
