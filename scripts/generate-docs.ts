@@ -12,7 +12,8 @@ import {
   type Scheme,
   type WeightScheme,
 } from '../ir/index.ts';
-import { passes, schemes, type Pass } from '../passes/index.ts';
+import { presets } from '../src/presets.ts';
+import { passes, plainNames, schemes, type Pass } from '../passes/index.ts';
 import { exitCodes } from '../src/cli/errors.ts';
 import { readManifest } from './operator-manifest.ts';
 import { operatorsPage } from './operators-page.ts';
@@ -83,9 +84,9 @@ const roles: readonly Role[] = ['norm', 'linear', 'query', 'key', 'value'];
 
 function passesPage(): string {
   return blocks(
-    generated('passes/index.ts, passes/quantize/schemes.ts and codegen/targets'),
+    generated('passes/index.ts, src/presets.ts, passes/quantize/schemes.ts and codegen/targets'),
     '# Passes, schemes, targets',
-    'What `qc passes` lists. [writing-a-pass.md](writing-a-pass.md) says what the words mean, [methods.md](methods.md) what `rptq`, `os+`, `equalize`, `smooth`, `awq` and `quantize` compute.',
+    'What `qc passes` lists. [writing-a-pass.md](writing-a-pass.md) says what the words mean, [methods.md](methods.md) what `rptq`, `os+`, `equalize`, `smooth`, `awq`, `gptq`, `quantize` and `bias-correct` compute.',
     '## Passes',
     'In the order in which a compile usually runs them. An *exact* pass computes the same function in real arithmetic, and is checked on probe inputs; an *approximate* one may lose accuracy.',
     table(
@@ -93,9 +94,16 @@ function passesPage(): string {
       passes.map((p) => [`[\`${p.name}\`](#${anchor(p.name)})`, p.contract, p.summary]),
     ),
     ...passes.map(passSection),
+    '## Presets',
+    'Names for pipelines, which stand where passes do: `-p accurate`, or `-p tie-weights,accurate`.',
+    table(
+      ['preset', 'passes', 'summary'],
+      presets.map((p) => [`\`${p.name}\``, `\`${p.passes}\``, p.summary]),
+    ),
     '## Schemes',
     'What is quantized, and to how many bits. A dash: stays in float. Weights are asymmetric with one scale for each output channel, activations asymmetric and static with one scale for each group of channels of their site, unless the cell says otherwise. The column *softmax* says whether the published scheme quantizes softmax results. They stay in float here, because `Attention` is one operator; the ledger says so.',
     table(['scheme', 'weights', ...roles, 'softmax', 'summary'], schemes.map(schemeRow)),
+    `Any other bits have a name too: \`${plainNames}\`, as in w5a7 or w4a8kv4, 16 being float.`,
     '## Targets',
     table(
       ['target', 'floats', 'operators beyond ONNX', 'summary'],

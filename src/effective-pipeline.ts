@@ -1,5 +1,6 @@
 import { targets, type Target } from '../codegen/index.ts';
 import type { Scheme, SiteTrait } from '../ir/index.ts';
+import { withPresets } from './presets.ts';
 import { flattened, parsePipeline, schemeNamed, type PassCall, type PassManager } from '../passes/index.ts';
 
 /** What blocks are calibrated on: float activations, or those of the quantized blocks before them. */
@@ -34,7 +35,7 @@ const [openCaches, closeCaches] = ['open-caches', 'close-caches'].map((name): Pa
 export function effectivePipeline(manager: PassManager, request: PipelineRequest): readonly PassCall[] {
   const { target } = request;
   const scheme = schemeNamed(request.scheme);
-  const calls = parsePipeline(request.passes);
+  const calls = withPresets(parsePipeline(request.passes), manager);
   const has = (name: string) => flattened(calls).some((c) => c.name === name);
   const ranges = needsRanges(scheme) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
   const own = has('raise') ? calls : [...opening, ...(request.keepCaches ? [] : [openCaches]), ...ranges, ...calls];

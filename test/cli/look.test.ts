@@ -71,10 +71,10 @@ describe('inspect', () => {
 describe('passes and explain', () => {
   test('passes, schemes and targets are listed', async () => {
     const { stdout } = await qc(['passes']);
-    for (const name of ['rptq', 'os+', 'w8a8', 'ort-cpu', 'portable']) expect(stdout).toContain(` ${name} `);
+    for (const name of ['rptq', 'os+', 'accurate', 'w8a8', 'ort-cpu', 'portable']) expect(stdout).toContain(` ${name} `);
     const listed = await json('passes');
     expect(listed.passes.map((p: { name: string }) => p.name)).toContain('fold-channels');
-    expect(Object.keys(listed)).toEqual(['passes', 'schemes', 'targets']);
+    expect(Object.keys(listed)).toEqual(['passes', 'presets', 'schemes', 'targets']);
   });
 
   test('a pass has its options with kinds, defaults and descriptions', async () => {

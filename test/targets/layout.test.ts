@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { readModel, targetNamed, targets } from '../../codegen/index.ts';
 import { definePass, formatPipeline, PassManager, passes, schemes } from '../../passes/index.ts';
 import { effectivePipeline } from '../../src/effective-pipeline.ts';
+import { presets } from '../../src/presets.ts';
 import { model as modelOf, value } from '../codegen/models.ts';
 import { scratch } from '../data/arrays.ts';
 import { compileBytes, mlpConstants, mlpNodes, samplesFile } from '../support/compiled.ts';
@@ -51,6 +52,21 @@ describe('the layout of a target', () => {
     expect(planned('rptq{unordered=""},os+,quantize{activations=auto}', 'w8a8', 'ort-cpu')).toMatch(
       /rptq\{unordered\}.*quantize\{scheme=w8a8 gated=block weights=channel activations=auto\}/,
     );
+  });
+});
+
+describe('a preset', () => {
+  test('stands for its passes, among others', () => {
+    const [preset] = presets;
+    expect(planned(preset!.name, 'w4a8', 'portable')).toBe(planned(preset!.passes, 'w4a8', 'portable'));
+    expect(planned(`tie-weights,${preset!.name}`, 'w4a8', 'portable')).toBe(planned(`tie-weights,${preset!.passes}`, 'w4a8', 'portable'));
+  });
+  test.each(targets.map((t) => t.name))('is one that %s takes, at every scheme', (target) => {
+    for (const { name } of schemes) for (const preset of presets) manager.plan(planned(preset.name, name, target));
+  });
+  test('gives way to a pass of its name', () => {
+    const mine = definePass({ name: 'accurate', summary: 'a test', contract: 'exact', run() {} });
+    expect(planned('accurate', 'w4a8', 'portable', new PassManager([...passes, mine]))).toContain(',accurate,');
   });
 });
 

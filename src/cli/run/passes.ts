@@ -1,6 +1,7 @@
 import { targets } from '../../../codegen/index.ts';
 import { PassManager, passes, plainNames, schemes, type Pass } from '../../../passes/index.ts';
 import { loadPlugins } from '../../plugins.ts';
+import { presets } from '../../presets.ts';
 import type { Io } from '../command.ts';
 import { table, type Colors } from '../tables.ts';
 
@@ -13,7 +14,7 @@ export async function passesCommand(name: string | undefined, plugins: readonly 
     else terminal.data(passText(pass, terminal.color));
   } else if (terminal.json) {
     const named = ({ name, summary }: { readonly name: string; readonly summary: string }) => ({ name, summary });
-    terminal.document({ passes: manager.passes.map(passDocument), schemes, targets: targets.map(named) });
+    terminal.document({ passes: manager.passes.map(passDocument), presets, schemes, targets: targets.map(named) });
   } else {
     terminal.data(listText(manager.passes, terminal.color));
   }
@@ -49,6 +50,11 @@ function listText(all: readonly Pass[], colors: Colors): string {
   const pairs = (items: readonly { readonly name: string; readonly summary: string }[]) => items.map((i) => [i.name, i.summary]);
   return [
     table(['pass', 'contract', 'needs', 'gives', 'what it does'], passRows, colors),
+    table(
+      ['preset', 'passes', 'what it is'],
+      presets.map((p) => [p.name, p.passes, p.summary]),
+      colors,
+    ),
     table(
       ['scheme', 'what it quantizes'],
       [...pairs(schemes), [plainNames, 'bits of weights, of inputs, of keys and values; 16 is float']],
