@@ -69,10 +69,12 @@ function slicedExtent(node: Node): number | null {
 function tableShape(v: Value | null): readonly number[] | null {
   if (v?.constant) return v.constant.shape;
   const producer = v?.producer;
-  return producer && (producer.op === 'Cast' || producer.op === 'Identity' || producer.op === 'DequantizeLinear')
-    ? tableShape(producer.input(0))
-    : null;
+  return producer && keepsRows(producer) ? tableShape(producer.input(0)) : null;
 }
+
+/** Whether a table has the rows that its maker reads; its columns may come in another order. */
+const keepsRows = (node: Node): boolean =>
+  ['Cast', 'Identity', 'DequantizeLinear'].includes(node.op) || (node.op === 'Gather' && intOf(node, 'axis', 0) === -1);
 
 /** Follows numbers from the lengths and inputs that they are made of. */
 function reaching(graph: Graph, inputs: ModelInputs): ReachOf {
