@@ -1,5 +1,5 @@
 import type { Dim } from '../types.ts';
-import { format, parse, product, quotient, sum } from './polynomial.ts';
+import { format, parse, product, quotient, substituted, sum } from './polynomial.ts';
 
 export function multiply(a: Dim, b: Dim): Dim {
   return a === null || b === null ? null : format(product(parse(a), parse(b)));
@@ -24,6 +24,13 @@ export const productOf = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(multipl
 export function atLeast(a: Dim, b: Dim): boolean {
   const difference = minus(a, b);
   return difference !== null && [...parse(difference).values()].every((factor) => factor >= 0);
+}
+
+/** An extent with another one in the place of a symbol; null where the symbol is in what is one symbol itself, as in `min(48,seq)`. */
+export function withExtent(d: Dim, symbol: string, by: Dim): Dim {
+  if (d === null || by === null) return null;
+  const found = substituted(parse(d), symbol, parse(by));
+  return found && format(found);
 }
 
 /** The lesser of two extents: one of them where that is known, else a symbol of its own, `min(48,seq)`. */

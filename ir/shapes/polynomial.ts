@@ -53,6 +53,15 @@ export function product(a: Polynomial, b: Polynomial): Polynomial {
   return [...a].reduce((all, term) => sum(all, timesTerm(b, term)), zero);
 }
 
+/** p with another sum in the place of a symbol; null where a longer symbol holds it. */
+export function substituted(p: Polynomial, symbol: string, by: Polynomial): Polynomial | null {
+  const holds = (s: string): boolean => s !== symbol && s.split(/[^\w.?]+/).includes(symbol);
+  if ([...p.keys()].some((m) => symbolsOf(m).some(holds))) return null;
+  const replaced = ([m, factor]: Term): Polynomial =>
+    symbolsOf(m).reduce<Polynomial>((all, s) => product(all, s === symbol ? by : new Map([[s, 1]])), new Map([['', factor]]));
+  return [...p].map(replaced).reduce(sum, zero);
+}
+
 type Term = readonly [monomial: string, factor: number];
 
 const timesTerm = (p: Polynomial, [by, factor]: Term): Polynomial =>

@@ -78,7 +78,8 @@ function enterLinear(node: Node, ctx: PassContext): void {
 /** What bodies hold is listed and left: passes work on the outer graph. */
 function enterBodies(holder: Node, ctx: PassContext): void {
   const inner = [...nodesInBodies(holder)];
-  const why = `inside the body of ${holder.op}: passes change the graph around it`;
+  const refusal = refusalOf(holder, ctx);
+  const why = `inside the body of ${holder.op}: ${refusal ?? 'passes change the graph around it'}`;
   const linears = inner.filter((node) => productLeft(node) !== null || weightOf(node));
   for (const node of linears) ctx.ledger.left('linear', nameOf(node), why);
   for (const node of inner) if (isNorm(node) || unrecognised(node) === 'norm') ctx.ledger.left('norm', nameOf(node), why);

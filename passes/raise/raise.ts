@@ -7,6 +7,7 @@ import { definePass } from '../infra/pass.ts';
 import { attention } from './attention/attention.ts';
 import { attentionOfTokens } from './attention/of-tokens.ts';
 import { cacheExtents } from './attention/cache.ts';
+import { mergeBranches } from './branches/merge-branches.ts';
 import { beforeTranspose } from './before-transpose.ts';
 import { einsum } from './einsum.ts';
 import { foldedAxes } from './folded-axes.ts';
@@ -48,6 +49,7 @@ const parts: readonly RewriteRule[] = [
  * that the rounds before leave, and turns what it reads and gives in a way that the last round finds to undo what the exporter did.
  */
 const rounds: readonly (readonly RewriteRule[])[] = [
+  [mergeBranches],
   parts,
   [...beforeTranspose, ...parts],
   [cacheExtents, attention, attentionOfTokens],
