@@ -15,7 +15,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 MICROSOFT = """Attention BiasGelu EmbedLayerNormalization FastGelu FusedGemm FusedMatMul Gelu GroupQueryAttention
-MatMulNBits MultiHeadAttention QuickGelu RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization"""
+MatMulNBits MultiHeadAttention QuickGelu RelativePositionBias RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization"""
 WANTED = {("com.microsoft", name) for name in MICROSOFT.split()} | {("", "SimplifiedLayerNormalization")}
 
 

@@ -602,6 +602,35 @@ export class QuickGelu extends OpView {
   }
 }
 
+/** @see https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.RelativePositionBias */
+export class RelativePositionBias extends OpView {
+  static readonly schema = { op: 'com.microsoft.RelativePositionBias', since: 1, inputs: [{ name: 'bias_table', option: 'single' }, { name: 'query_length', option: 'single' }, { name: 'key_length', option: 'single' }], outputs: [{ name: 'output', option: 'single' }], attributes: { is_bidirectional: { kind: 'int', default: 0 }, max_distance: { kind: 'int' } } } as const;
+
+  get bias_table(): Value {
+    return this.operand(0);
+  }
+
+  get query_length(): Value {
+    return this.operand(1);
+  }
+
+  get key_length(): Value {
+    return this.operand(2);
+  }
+
+  get output(): Value {
+    return this.node.outputs[0]!;
+  }
+
+  get is_bidirectional(): number {
+    return this.int('is_bidirectional', 0);
+  }
+
+  get max_distance(): number {
+    return this.int('max_distance', 0);
+  }
+}
+
 /** @see https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.RotaryEmbedding */
 export class RotaryEmbedding extends OpView {
   static readonly schema = { op: 'com.microsoft.RotaryEmbedding', since: 1, inputs: [{ name: 'input', option: 'single' }, { name: 'position_ids', option: 'single' }, { name: 'cos_cache', option: 'single' }, { name: 'sin_cache', option: 'single' }], outputs: [{ name: 'output', option: 'single' }], attributes: { interleaved: { kind: 'int' }, is_packed_batching: { kind: 'int' }, num_heads: { kind: 'int' }, rotary_embedding_dim: { kind: 'int' }, scale: { kind: 'float' } } } as const;
@@ -734,4 +763,4 @@ export class SkipSimplifiedLayerNormalization extends OpView {
 }
 
 /** Every class above, by the name of its operator. */
-export const opClasses = { SimplifiedLayerNormalization, Attention, BiasGelu, EmbedLayerNormalization, FastGelu, FusedGemm, FusedMatMul, Gelu, GroupQueryAttention, MatMulNBits, MultiHeadAttention, QuickGelu, RotaryEmbedding, SkipLayerNormalization, SkipSimplifiedLayerNormalization } as const;
+export const opClasses = { SimplifiedLayerNormalization, Attention, BiasGelu, EmbedLayerNormalization, FastGelu, FusedGemm, FusedMatMul, Gelu, GroupQueryAttention, MatMulNBits, MultiHeadAttention, QuickGelu, RelativePositionBias, RotaryEmbedding, SkipLayerNormalization, SkipSimplifiedLayerNormalization } as const;

@@ -10,6 +10,7 @@ import {
   MatMulNBits,
   MultiHeadAttention,
   QuickGelu,
+  RelativePositionBias,
   RotaryEmbedding,
   SimplifiedLayerNormalization,
   SkipLayerNormalization,
@@ -49,6 +50,13 @@ const embedding: Rule = (node, known) => {
   const [ids, words] = [shapeOf(node, 0, known), known.type(node.input(2))];
   const type = typed(words?.dtype ?? null, ids && words?.shape ? [...ids, words.shape[1]!] : null);
   return [{ type }, { type: tensorType('i32', ids ? [ids[0]!] : [null]) }, { type }];
+};
+
+/** Of a table [buckets, heads], for a number of queries and a number of keys: [1, heads, queries, keys]. */
+const relativePositionBias: Rule = (node, known) => {
+  const table = known.type(node.input(0));
+  const [queries, keys] = [known.contents(node.input(1)), known.contents(node.input(2))];
+  return [{ type: typed(table?.dtype ?? null, [1, table?.shape?.[1] ?? null, queries?.[0] ?? null, keys?.[0] ?? null]) }];
 };
 
 /** Keys and values in a cache: of `heads` heads, what was there and what is new. */
@@ -118,6 +126,7 @@ export const microsoftRules: Readonly<Record<string, Rule>> = Object.fromEntries
       [GroupQueryAttention, groupQueryAttention],
       [MatMulNBits, matMulNBits],
       [MultiHeadAttention, multiHeadAttention],
+      [RelativePositionBias, relativePositionBias],
       [SimplifiedLayerNormalization, norm],
       ...[SkipLayerNormalization, SkipSimplifiedLayerNormalization].map((cls) => [cls, skipNorm] as const),
       ...[BiasGelu, FastGelu, Gelu, QuickGelu, RotaryEmbedding].map((cls) => [cls, likeFirst] as const),

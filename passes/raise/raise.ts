@@ -7,6 +7,7 @@ import { definePass } from '../infra/pass.ts';
 import { attention } from './attention/attention.ts';
 import { attentionOfTokens } from './attention/of-tokens.ts';
 import { cacheExtents } from './attention/cache.ts';
+import { foldBranches } from './branches/known-condition.ts';
 import { mergeBranches } from './branches/merge-branches.ts';
 import { beforeTranspose } from './before-transpose.ts';
 import { einsum } from './einsum.ts';
@@ -66,6 +67,7 @@ export const raise = definePass({
     const refused = new Map<Node, readonly [rule: string, why: Refusal]>();
     const onRefusal = (rule: string, node: Node, why: Refusal): void => void refused.set(node, [rule, why]);
     for (const rules of rounds) {
+      foldBranches(graph, inferTypes(graph));
       foldExtents(graph, inferTypes(graph));
       for (const [name, times] of rewriteToFixpoint(graph, rules, { onRefusal })) ctx.count(name, times);
     }

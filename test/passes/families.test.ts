@@ -103,6 +103,8 @@ const attentions = [
   'bloom-optimum',
   'bloom-ts17',
   'deberta-v2-dyn18',
+  'deberta-v2-optimum',
+  'deberta-v2-ts17',
   'distilbert-dyn18',
   'distilbert-optimum',
   'distilbert-ts17',
@@ -198,11 +200,10 @@ describe('attentions', () => {
     },
   );
   test('vit-optimum: all are recognised', async () => expect((await inspect(familyPath('vit-optimum'))).recognised?.attentions).toBe(2));
-  test.each(['deberta-v2-ts17', 'deberta-v2-optimum'])('%s: those with relative positions are left, with the reason', async (name) => {
-    const { recognised, refused } = await inspect(familyPath(name), { why: true });
-    expect(recognised?.attentions).toBe(0);
-    expect(refused).toContainEqual(expect.objectContaining({ rule: 'raise-attention', why: expect.stringMatching(/^the softmax feeds/) }));
-  });
+  test.each(['deberta-v2-ortext', 'deberta-v2-ortopt', 't5-ortopt'])(
+    '%s: all are recognised behind operators of ONNX Runtime',
+    async (name) => expect((await inspect(familyPath(name))).recognised?.attentions).toBe(heldBy(name).attentions),
+  );
 });
 
 describe('the frequencies of a rotary embedding', () => {

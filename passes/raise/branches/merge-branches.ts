@@ -31,7 +31,8 @@ export const mergeBranches: RewriteRule = {
   },
 };
 
-function bodyOf(node: Node, name: string): Graph | null {
+/** A branch of an If. */
+export function bodyOf(node: Node, name: string): Graph | null {
   const attribute = node.attributes.get(name);
   return attribute?.kind === 'graph' ? attribute.value : null;
 }
