@@ -6,6 +6,7 @@ import { afterAll, expect, test } from '@jest/globals';
 import { targets } from '../../codegen/index.ts';
 import { compile, type CompileOptions } from '../../src/compile.ts';
 import { scratch } from '../data/arrays.ts';
+import { familyPath } from '../support/families.ts';
 import { casesPython, noPython, testWithPython } from '../support/python.ts';
 import { fixturePath, fixtureSamples, type FixtureName } from '../support/run.ts';
 
@@ -60,7 +61,15 @@ function jobs(): readonly Job[] {
     passes: 'os+{threshold=2}',
     externalData: 'auto',
   }));
-  return [...ofFixtures, ...ofCases];
+  const ofFamilies = ['bert-ortopt', 'llama-dyn23', 'bloom-ts17', 'qwen3-ts17'].map((name, i): Job => ({
+    model: familyPath(name),
+    data: folder.file('tokens.jsonl', JSON.stringify({ input_ids: Array.from({ length: 12 }, (_, j) => 3 + ((j * 11) % 60)) })),
+    target: targets[i % targets.length]!.name,
+    scheme: schemes[i % 3]!,
+    passes: 'rptq,os+{threshold=2}',
+    externalData: 'auto',
+  }));
+  return [...ofFixtures, ...ofCases, ...ofFamilies];
 }
 
 testWithPython(
@@ -73,7 +82,7 @@ testWithPython(
       const output = join(dirname(script), `${name.replaceAll(' ', '-')}.onnx`);
       const length = data.endsWith('.jsonl') ? {} : { samples: 4 };
       // Checks of ours are of no interest here.
-      await compile({ ...job, output, verify: false, data: { files: [data], samples: 2, ...length } });
+      await compile({ ...job, output, verify: false, data: { files: [data], samples: data.endsWith('tokens.jsonl') ? 1 : 2, ...length } });
       names.set(output, name);
     }
     const { stdout } = await promisify(execFile)(casesPython, ['test/codegen/checker.py', ...names.keys()]);

@@ -1,15 +1,23 @@
+import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { lowerTo, settleOpset, targetNamed, targets } from '../../codegen/index.ts';
 import { verify } from '../../ir/index.ts';
 import type { Graph } from '../../ir/index.ts';
 import { sizeOf } from '../../ir/types.ts';
 import { attentionsOf, cachesOf, isNorm, largestDifference, linearsOf, type Feeds, type HostTensor } from '../../passes/index.ts';
+import { compile } from '../../src/compile.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
+import { scratch } from '../data/arrays.ts';
+import { quantizedIn } from '../support/compiled.ts';
 import { families, familyPath, heldBy } from '../support/families.ts';
-import { plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
+import { cosine, elements, plainExecutor, randomFeed, runPipeline } from '../support/run.ts';
 
 const executor = plainExecutor();
-afterAll(() => executor.close());
+const folder = scratch();
+afterAll(async () => {
+  folder.remove();
+  await executor.close();
+});
 
 /** Those of encoders and decoders: caches of the encoder's keys are made by one branch, and read by the other one. */
 const merged = families.filter((name) => name.endsWith('_merged'));
@@ -68,3 +76,46 @@ describe('merged decoders', () => {
     await expectEqual(before, after);
   });
 });
+
+describe('a merged decoder that is compiled', () => {
+  const path = familyPath('whisper-optimum-decoder_model_merged');
+  /** Samples of a step without a cache, and of one with a cache, in which nothing comes from the encoder. */
+  const calibration = (graph: Graph): string =>
+    [steps[0]!, steps[3]!, steps[5]!].map((lengths) => JSON.stringify(listed(step(graph, lengths)))).join('\n');
+
+  test.each(['ort-cpu', 'portable'])('for %s: both uses are quantized, and nothing is left in float', async (target) => {
+    const float = openModel(path);
+    const data = folder.file('merged.jsonl', calibration(float));
+    const output = join(dirname(data), `${target}.onnx`);
+    const report = await compile({
+      model: path,
+      output,
+      passes: 'rptq,os+{threshold=2}',
+      target,
+      data: { files: [data], samples: 3 },
+      threads: 1,
+    });
+    expect(report.diagnostics.map((d) => d.code)).not.toContain('QC3302');
+    // The head stays in float.
+    expect(quantizedIn(report)).toBe(heldBy('whisper-optimum-decoder_model_merged').linears - 1);
+    const [wanted, found] = [await executor.openFile(path), await executor.openFile(output)];
+    for (const lengths of steps) {
+      const [x, y] = [await wanted.run(step(float, lengths)), await found.run(step(float, lengths))];
+      expect([lengths, shapesOf(y)]).toEqual([lengths, shapesOf(x)]);
+      expect(cosine(elements(x, 'logits'), elements(y, 'logits'))).toBeGreaterThan(0.99);
+      expect(elements(y, 'logits')).not.toEqual(elements(x, 'logits'));
+    }
+  });
+});
+
+/** As a line of JSON gives them; empty caches are implied. */
+const listed = (feeds: Feeds): unknown =>
+  Object.fromEntries(
+    Object.entries(feeds).flatMap(([name, t]) => (sizeOf(t.shape) === 0 ? [] : [[name, nested(Array.from(t.data, Number), t.shape)]])),
+  );
+
+function nested(flat: readonly number[], [first = 1, ...rest]: readonly number[]): unknown {
+  if (rest.length === 0) return flat;
+  const size = flat.length / first;
+  return Array.from({ length: first }, (_, i) => nested(flat.slice(i * size, (i + 1) * size), rest));
+}
