@@ -220,7 +220,7 @@ export const codes = {
     'warning',
     'failure',
     'linears inside a body stay in float',
-    'Passes change the graph around If, Loop and Scan. What these hold inside runs as it was, and the ledger lists it. A merged decoder keeps all of its layers there: export the decoder and the decoder with past as two models, without merging them.',
+    'Passes change the graph around If, Loop and Scan. What these hold inside runs as it was, and the ledger lists it. A merged decoder is taken out of its If; where its branches are no such decoder, the ledger has the reason: export the decoder and the decoder with past as two models then, without merging them.',
   ),
   QC3303: entry(
     'warning',

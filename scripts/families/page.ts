@@ -8,9 +8,8 @@ const reasons = [
   '',
   '- `genai`: query, key and value are one linear, which counts once. `genai4`: its weights have 4 bits already (`QC4108`).',
   '- `decoder_with_past`: the linears that make keys and values of the encoder are not in the file, and nothing is appended to their caches.',
-  '- `decoder_model_merged`: all lies in the bodies of an `If`, which stay as they are, with a warning.',
-  '- `deberta-v2` but by dynamo: positions are added from gathered tables between scores and softmax; the ledger names the value.',
   '- `mamba`, `mixtral`: state spaces and routers are left; by TorchScript mixtral runs with the tokens of its export alone (`QC5001`).',
+  '- `deberta-v2-ortext`: four linears and a norm read a constant table, and ONNX Runtime has computed them.',
   '- `phi2-genai` and `t5-ortopt` do not run on the CPU of ONNX Runtime as they are (`QC5001`).',
 ].join('\n');
 

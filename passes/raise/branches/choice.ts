@@ -1,5 +1,5 @@
-import type { Builder } from '../../../ir/builder.ts';
-import { Graph, Node, type Value } from '../../../ir/graph.ts';
+import { Builder } from '../../../ir/builder.ts';
+import { Graph, type Value } from '../../../ir/graph.ts';
 import { Identity, If } from '../../../ir/ops/generated.ts';
 import type { TensorType } from '../../../ir/types.ts';
 
@@ -9,7 +9,7 @@ export function choice(build: Builder, condition: Value, a: Value, b: Value, typ
   const body = (name: string, v: Value): Graph => {
     const made = new Graph(graph.freshName(name), graph);
     const results = [{ name: graph.freshName(v.name), type: v.type }];
-    made.addOutput(made.append(new Node({ op: Identity.schema.op, inputs: [v], results })).output);
+    made.addOutput(Builder.atEnd(made).insert({ op: Identity.schema.op, inputs: [v], results }).output);
     return made;
   };
   const attributes = {
