@@ -1,7 +1,19 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { cloneGraph, inferTypes, parseGraph, type Graph, type Value } from '../../ir/index.ts';
-import { atLeast, broadcast, divide, lesser, minus, multiply, plus, productOf, reshaped, sameShape } from '../../ir/shapes/dims.ts';
+import {
+  atLeast,
+  broadcast,
+  divide,
+  lesser,
+  minus,
+  multiply,
+  plus,
+  productOf,
+  reshaped,
+  sameShape,
+  withExtent,
+} from '../../ir/shapes/dims.ts';
 import { formatType, type Dim } from '../../ir/types.ts';
 import { runOnce, type Feeds } from '../../passes/index.ts';
 import { openModel, syntheticFeeds } from '../../src/model.ts';
@@ -56,6 +68,15 @@ describe('extents', () => {
         if (atLeast(x, y)) expect(value(x)).toBeGreaterThanOrEqual(value(y));
       }),
     ));
+  test('take another extent in the place of a symbol, unless a longer symbol holds it', () => {
+    expect([withExtent('n + p', 'p', 0), withExtent('2*n*p', 'p', 'p + q'), withExtent('p*p', 'p', 3), withExtent('pp', 'p', 0)]).toEqual([
+      'n',
+      '2*n*p + 2*n*q',
+      9,
+      'pp',
+    ]);
+    expect([withExtent('min(48,p)', 'p', 0), withExtent(null, 'p', 0)]).toEqual([null, null]);
+  });
   test('have a lesser one, which broadcasts to the other', () => {
     expect([lesser('n', 'n + p'), lesser(4, 7), lesser('n', 48), lesser(48, 'n'), lesser(null, 3)]).toEqual([
       'n',
