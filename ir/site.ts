@@ -50,6 +50,11 @@ export function setGroups(graph: Graph, site: Site, sizes: readonly number[]): S
   return new Site(withAttributes(graph, site.node, { ...Object.fromEntries(site.node.attributes), groups: ints(sizes) }));
 }
 
+/** Says that a scale for each token will be found at run time. */
+export function setTokenRange(graph: Graph, site: Site): Site {
+  return new Site(withAttributes(graph, site.node, { ...Object.fromEntries(site.node.attributes), range: string('token') }));
+}
+
 /**
  * Quantizes `site` in another basis: `x -> Site -> uses` becomes `x -> Encode{t} -> Site -> Decode{inverse of t} -> uses`.
  * The graph computes what it did, and the observer knows the basis that it sees.

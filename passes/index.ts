@@ -3,6 +3,7 @@ import { biasCorrect } from './quantize/bias-correct.ts';
 import { calibrate } from './observe/calibrate.ts';
 import { eachBlock } from './blocks/each-block.ts';
 import { deadCode } from './cleanup/dead-code.ts';
+import { dynamicRanges } from './quantize/dynamic-ranges.ts';
 import { foldConstants } from './cleanup/fold-constants.ts';
 import { tieWeights } from './cleanup/tie-weights.ts';
 import { closeCaches } from './channels/close-caches.ts';
@@ -78,6 +79,7 @@ export const passes: readonly Pass[] = [
   foldChannels,
   gptq,
   clip,
+  dynamicRanges,
   quantize,
   biasCorrect,
   closeCaches,

@@ -10,8 +10,9 @@ export interface Preset {
 export const presets: readonly Preset[] = [
   {
     name: 'accurate',
-    summary: 'all that lowers the error at any scheme: orders, shifts and scales, and weights rounded by what they meet',
-    passes: 'rptq,os+,equalize,gptq',
+    summary:
+      'all that lowers the error at any scheme: orders, shifts and scales, weights rounded by what they meet, ranges for each token where they must be',
+    passes: 'rptq,os+,equalize,gptq,dynamic-ranges',
   },
 ];
 

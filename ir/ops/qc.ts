@@ -57,6 +57,10 @@ export class Site extends Unary {
   get groups(): readonly number[] | null {
     return this.ints('groups');
   }
+  /** `token`: a scale for each token is found at run time, though the scheme has static ones. */
+  get range(): 'static' | 'token' {
+    return this.string('range', 'static') === 'token' ? 'token' : 'static';
+  }
 }
 
 /** An identity that remembers what calibration saw pass through it (`passes/observe/statistics.ts`). */

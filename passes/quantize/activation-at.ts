@@ -6,11 +6,15 @@ import { isGated } from '../model/gates.ts';
 /** How the scheme quantizes a site; null where it leaves it in float. */
 export function activationAt(scheme: Scheme, site: Site, { gated }: Layout): ActivationScheme | null {
   const activation = scheme.activations[site.role];
-  if (!activation || !isGated(site)) return activation ?? null;
-  if (scheme.gated === 'float') return null;
-  return gated === 'static' ? activation : { ...activation, range: 'token' };
+  if (!activation || (scheme.gated === 'float' && isGated(site))) return null;
+  return isToken(site, gated) ? { ...activation, range: 'token' } : activation;
 }
 
-/** How scales lie at a site: a target that finds scales for each token only in blocks has them where a gated product is behind the site. */
+/** Whether scales are found for each token in spite of a scheme with static ones. */
+const isToken = (site: Site, gated: Layout['gated']): boolean => site.range === 'token' || (gated !== 'static' && isGated(site));
+
+/** How scales lie at a site: a target that finds scales for each token only in blocks has them there where they are not static. */
 export const layoutAt = <L extends Layout>(site: Site, layout: L): L =>
-  layout.gated === 'block' && isGated(site) ? { ...layout, activations: 'block', weights: 'block', block: 32, multiples: false } : layout;
+  layout.gated === 'block' && isToken(site, layout.gated)
+    ? { ...layout, activations: 'block', weights: 'block', block: 32, multiples: false }
+    : layout;

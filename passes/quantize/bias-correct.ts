@@ -9,8 +9,9 @@ import { tensorType } from '../../ir/types.ts';
 import { addBias } from '../../ir/weights.ts';
 import { runOnce, type HostTensor } from '../infra/executor.ts';
 import { nameOf } from '../infra/ledger.ts';
-import { definePass, type PassContext, type Samples } from '../infra/pass.ts';
+import { definePass, type PassContext } from '../infra/pass.ts';
 import { linearsOf, type Linear } from '../model/linears.ts';
+import { halves } from './halves.ts';
 import { inputMeans, type InputMeans } from './input-means.ts';
 
 /**
@@ -46,10 +47,6 @@ const isQuantized = ({ node }: Linear): boolean =>
   node.input(0)!.producer?.op === FakeQuantize.schema.op ||
   node.input(0)!.producer?.op === DynamicQuantize.schema.op ||
   node.input(1)!.producer?.op === FakeQuantize.schema.op;
-
-/** Samples of even and of odd numbers, so that both halves are spread over the data. */
-const halves = (samples: Samples): readonly Samples[] =>
-  [0, 1].map((first) => ({ length: Math.ceil((samples.length - first) / 2), at: (s) => samples.at(2 * s + first) }));
 
 async function correct(linear: Linear, means: readonly InputMeans[], ctx: PassContext): Promise<void> {
   const [a, b] = means;

@@ -82,6 +82,7 @@ const checks: Readonly<Record<string, () => Promise<void>>> = {
   minilm: async () => {
     await recognised('minilm', { norms: 13, attentions: 6, caches: 0 });
     for (const passes of pipelines) await sentences('minilm', passes, 0.99);
+    await sentences('minilm', 'os+,dynamic-ranges', 0.9985);
   },
   'bge-small': async () => {
     await recognised('bge-small', { norms: 25, attentions: 12, caches: 0 });
