@@ -78,7 +78,8 @@ describe('a trained OPT with planted outliers', () => {
   }, 240_000);
 
   test('gives the same bytes twice, and from saved ranges those that it gave from the data', async () => {
-    const way = { passes: 'rptq', scheme: 'w8a8', target: 'portable', verify: false };
+    // Biases are corrected on data, which saved ranges do not have.
+    const way = { passes: 'rptq', scheme: 'w8a8', target: 'portable', verify: false, biasCorrect: false };
     const saved = join(folder, 'ranges.safetensors');
     await compiled('first.onnx', { ...way, saveCalibration: saved });
     await compiled('second.onnx', way);
@@ -97,7 +98,7 @@ describe('a trained OPT with planted outliers', () => {
       compile({ model, output, passes: 'rptq', scheme: 'w8a8', target: 'portable', data: text('calibration.txt', 1), threads, ...way });
     await expect(run({ data: undefined })).rejects.toMatchObject({ code: 'QC2101' });
     await expect(run({ passes: 'rptqq' })).rejects.toMatchObject({ code: 'QC2004' });
-    await expect(run({ scheme: 'w7a7' })).rejects.toMatchObject({ code: 'QC2006' });
+    await expect(run({ scheme: 'w9a9' })).rejects.toMatchObject({ code: 'QC2006' });
     await expect(run({ scheme: 'rptq-w4a8', strict: true })).rejects.toMatchObject({ code: 'QC2201' });
     await expect(run({ target: 'toaster' })).rejects.toMatchObject({ code: 'QC2006' });
     await expect(run({ model: join(folder, 'absent.onnx') })).rejects.toMatchObject({ code: 'QC2109' });
