@@ -313,7 +313,8 @@ describe('a trained OPT', () => {
     lowerTo(targetNamed(targets, 'qc-cpu'), quantized!);
     settleOpset(quantized!);
     const [written] = writeModel(quantized!, cpu).files;
-    expect(report.diagnostics).toEqual([]);
+    // Eight samples are few.
+    expect(report.diagnostics.map((d) => d.code)).toEqual(['QC3203']);
     expect(report.bytesAfter).toBeLessThan(0.75 * written!.bytes);
     expect(Math.abs((await perplexityOf(cuda)) / (await perplexityOf(cpu)) - 1)).toBeLessThan(1e-2);
     const ops = opsOf(readModel(cuda));
