@@ -40,7 +40,8 @@ export function effectivePipeline(manager: PassManager, request: PipelineRequest
   const ranges = needsRanges(scheme) && !has('calibrate') ? [{ name: 'calibrate', options: {} }] : [];
   const own = has('raise') ? calls : [...opening, ...(request.keepCaches ? [] : [openCaches]), ...ranges, ...calls];
   const traits = new Set(flattened(calls).flatMap((c) => manager.find(c.name).traits));
-  const wanted = ['quantized', ...(request.biasCorrect === false ? [] : ['bias-corrected'])];
+  // A pipeline that begins by raising is a whole one, as a model keeps it: it runs as it is written.
+  const wanted = ['quantized', ...(request.biasCorrect === false || has('raise') ? [] : ['bias-corrected'])];
   const complete = manager.complete(own, wanted, { scheme: request.scheme, ...layoutOptions(target, scheme, traits) });
   const ordered = request.order === 'sequential' ? inSequence(manager, complete) : complete;
   const open = ordered.some((c) => c.name === openCaches.name) && !ordered.some((c) => c.name === closeCaches.name);

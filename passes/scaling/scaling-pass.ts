@@ -4,11 +4,11 @@ import type { SiteTrait } from '../../ir/layout.ts';
 import { inferTypes } from '../../ir/shapes/infer.ts';
 import { changeBasis } from '../../ir/site.ts';
 import { nameOf } from '../infra/ledger.ts';
-import { flag, float, int, text } from '../infra/options.ts';
+import { flag, float, text } from '../infra/options.ts';
 import { definePass, type Pass, type PassContext } from '../infra/pass.ts';
 import { reductions } from '../observe/reductions/index.ts';
 import { layoutOptions } from '../quantize/scale-groups.ts';
-import { capture, type CaptureSettings } from '../search/capture.ts';
+import { capture, captureOptions, type CaptureSettings } from '../search/capture.ts';
 import { chooseScaling, type Choice, type ChoiceSettings } from './choose.ts';
 import { scaledSites, type Left, type RefusedSite, type ScaledSite } from './scaled-site.ts';
 import { centresOf, scaledBy, transformOf, type WidthRule } from './scaling.ts';
@@ -37,9 +37,7 @@ export const scalingPass = (method: ScalingMethod): Pass =>
       scheme: text('scheme whose quantizers the search uses', 'w8a8'),
       alpha: float('exponent of every site; given, nothing is searched', null, 0),
       shift: flag('centre the channels where the site takes it', method.shift),
-      tokens: int('tokens that the loss is measured on, in whole samples where the site feeds an attention', 512, 1),
-      batch: float('most samples that these tokens are drawn from', null, 1),
-      seed: int('seed of the draw', 0, 0),
+      ...captureOptions,
       ...layoutOptions,
     },
     needs: ['calibrated', 'folded'],

@@ -1,6 +1,7 @@
 import type { Graph, Value } from '../../ir/graph.ts';
 import { sizeOf } from '../../ir/types.ts';
 import type { Feeds, HostTensor, Spool } from '../infra/executor.ts';
+import { float, int } from '../infra/options.ts';
 import { sampleAt, type PassContext, type Samples } from '../infra/pass.ts';
 import { giveOut, sweep } from '../blocks/sweep.ts';
 import { drawn, rowsOf } from './draw.ts';
@@ -17,6 +18,13 @@ export interface CaptureSettings {
   /** Whether as many samples again are drawn to judge what was chosen. */
   readonly judged?: boolean;
 }
+
+/** The options of `CaptureSettings`, the same for every pass that searches. */
+export const captureOptions = {
+  tokens: int('tokens that the loss is measured on, in whole samples where the site feeds an attention', 512, 1),
+  batch: float('most samples that these tokens are drawn from', null, 1),
+  seed: int('seed of the draw', 0, 0),
+} as const;
 
 /** What was captured on the way of some samples through the model. */
 export interface Captured {

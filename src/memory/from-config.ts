@@ -85,6 +85,7 @@ export async function extentsOfConfig(path: string): Promise<Extents> {
     linears: Array.from({ length: layers }, () => linears).flat(),
     others: layers * ofLayer + tables * hidden + norms,
     layers: Array.from({ length: layers }, () => layer),
+    attentionsLeft: 0,
   };
 }
 

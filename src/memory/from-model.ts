@@ -4,15 +4,17 @@ import { tensorsOf } from '../inspect.ts';
 import { raisedModel } from '../raised-model.ts';
 import type { Extents, Layer } from './extents.ts';
 
-/** Reads a model's graph, but not its weights, so a table that is stored twice counts twice. Attentions that are not recognised keep nothing here, and `qc inspect` names them. */
+/** Reads a model's graph, but not its weights, so a table that is stored twice counts twice. `qc inspect` names attentions that are not recognised. */
 export async function extentsOfModel(path: string): Promise<Extents> {
-  const { graph } = await raisedModel(path);
+  const { graph, ledger } = await raisedModel(path);
   inferTypes(graph);
   const linears = linearsOf(graph).filter((l) => !isHead(graph, l));
   const shapes = linears.map(({ weight }) => ({ rows: weight.constant!.shape[0]!, columns: weight.constant!.shape[1]! }));
   const quantized = shapes.reduce((n, { rows, columns }) => n + rows * columns, 0);
   const parameters = tensorsOf(graph).reduce((n, t) => n + (t.dtype.startsWith('f') ? sizeOf(t.shape) : 0), 0);
-  return { linears: shapes, others: parameters - quantized, layers: layersOf(graph, linears) };
+  const layers = layersOf(graph, linears);
+  const present = ledger.entries.filter((e) => e.kind === 'attention').length;
+  return { linears: shapes, others: parameters - quantized, layers, attentionsLeft: Math.max(0, present - layers.length) };
 }
 
 function layersOf(graph: Graph, linears: readonly Linear[]): readonly Layer[] {

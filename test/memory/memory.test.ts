@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { writeModel } from '../../codegen/index.ts';
+import { parseGraph } from '../../ir/index.ts';
 import { schemeNamed } from '../../passes/index.ts';
 import { extentsOfConfig } from '../../src/memory/from-config.ts';
 import { extentsOfModel } from '../../src/memory/from-model.ts';
@@ -99,7 +101,7 @@ describe("RPTQ's table", () => {
   const gigabytes = async (name: string, more: Partial<MemorySettings> = {}): Promise<number> =>
     memoryOf(await extentsOfConfig(configFile(opt(9216, 64, 72))), { ...large, scheme: schemeNamed(name), ...more }).total / 1e9;
 
-  // docs/methods.md has no such table; these are weights at their bits and 2 layers x hidden x tokens x batch for keys and values.
+  // Weights at their bits, and 2 x layers x hidden x tokens x batch for keys and values.
   test.each([
     ['rptq-w4a16', 1270],
     ['rptq-w4a8', 651],
@@ -114,8 +116,9 @@ describe("RPTQ's table", () => {
     expect((await gigabytes('rptq-w4a16')) - (await gigabytes('rptq-w4a4'))).toBeGreaterThan(900));
 });
 
+const model = fixture('bert-tiny-op13');
+
 describe('a model', () => {
-  const model = fixture('bert-tiny-op13');
   test('has in its quantized file the bytes that were said', async () => {
     const extents = await extentsOfModel(model);
     const rows = Array.from({ length: 4 }, (_, i) => Array.from({ length: 12 }, (_, j) => (i * 37 + j * 11) % 380));
@@ -167,6 +170,23 @@ describe('qc memory', () => {
     const { schemes } = JSON.parse(stdout);
     expect(Object.keys(schemes)).toEqual(['rptq-w4a16', 'rptq-w4a4']);
     expect(schemes['rptq-w4a16'].total - schemes['rptq-w4a4'].total).toBeGreaterThan(9e11);
+  }, 60_000);
+
+  test('says how many attentions it could not count', async () => {
+    const path = join(folder, 'odd.onnx');
+    const graph = parseGraph(`graph @odd(%q: f32[1,5,8], %k: f32[1,8,5]) {
+      const %w: f32[8,8] = random 1
+      %s: f32[1,5,5] = MatMul(%q, %k)
+      %p: f32[1,5,5] = Softmax(%s)
+      %o: f32[1,5,8] = MatMul(%p, %q)
+      %y: f32[1,5,8] = MatMul(%o, %w)
+      return %y
+    }`);
+    writeModel(graph, path);
+    const { stdout } = await qc(['memory', path, '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({ attentionsLeft: 1, schemes: { w8a8: { cache: 0 } } });
+    expect((await qc(['memory', path])).stderr).toContain('1 attention is not recognised');
+    expect((await extentsOfModel(model)).attentionsLeft).toBe(0);
   }, 60_000);
 
   test.each([

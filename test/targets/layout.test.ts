@@ -6,7 +6,7 @@ import { presets } from '../../src/presets.ts';
 import { model as modelOf, value } from '../codegen/models.ts';
 import { scratch } from '../data/arrays.ts';
 import { compileBytes, mlpConstants, mlpNodes, samplesFile } from '../support/compiled.ts';
-import { opsOf } from '../support/run.ts';
+import { errorOf, opsOf } from '../support/run.ts';
 
 const folder = scratch();
 afterAll(() => folder.remove());
@@ -55,6 +55,18 @@ describe('the layout of a target', () => {
   });
 });
 
+describe('a whole pipeline', () => {
+  test('is not corrected where it was not when it was made', () => {
+    const request = { passes: 'os+', scheme: 'w8a8', target: targetNamed(targets, 'portable'), biasCorrect: false };
+    const kept = formatPipeline(effectivePipeline(manager, request));
+    expect(kept).not.toContain('bias-correct');
+    expect(planned(kept, 'w8a8', 'portable')).toBe(kept);
+    const usual = planned('os+', 'w8a8', 'portable');
+    expect(usual).toContain(',bias-correct,');
+    expect(planned(usual, 'w8a8', 'portable')).toBe(usual);
+  });
+});
+
 describe('a preset', () => {
   test('stands for its passes, among others', () => {
     const [preset] = presets;
@@ -64,6 +76,13 @@ describe('a preset', () => {
   test.each(targets.map((t) => t.name))('is one that %s takes, at every scheme', (target) => {
     for (const { name } of schemes) for (const preset of presets) manager.plan(planned(preset.name, name, target));
   });
+  test('stands for its passes inside each-block, too', () => {
+    const [preset] = presets;
+    expect(planned(`each-block(${preset!.name})`, 'w4a8', 'portable')).toBe(planned(`each-block(${preset!.passes})`, 'w4a8', 'portable'));
+  });
+  test.each(['accurate{clusters=4}', 'accurate(rptq)'])('takes no options: %s', (pipeline) =>
+    expect(errorOf(() => planned(pipeline, 'w4a8', 'portable'))?.code).toBe('QC2002'),
+  );
   test('gives way to a pass of its name', () => {
     const mine = definePass({ name: 'accurate', summary: 'a test', contract: 'exact', run() {} });
     expect(planned('accurate', 'w4a8', 'portable', new PassManager([...passes, mine]))).toContain(',accurate,');

@@ -5,12 +5,12 @@ import type { Site } from '../../../ir/ops/qc.ts';
 import { inferTypes } from '../../../ir/shapes/infer.ts';
 import { changeBasis, sites } from '../../../ir/site.ts';
 import { freedomAbove, freedomBelow, refuserAbove, refuserBelow } from '../../channels/freedom-at.ts';
-import { choice, flag, float, int, text } from '../../infra/options.ts';
+import { choice, flag, float, text } from '../../infra/options.ts';
 import { definePass, type PassContext } from '../../infra/pass.ts';
 import { reductions } from '../../observe/reductions/index.ts';
 import { statisticsAt } from '../../observe/statistics.ts';
 import { layoutOptions } from '../../quantize/scale-groups.ts';
-import { capture } from '../../search/capture.ts';
+import { capture, captureOptions } from '../../search/capture.ts';
 import { lossRegion } from '../../search/loss-region.ts';
 import type { OsPlusSite } from './os-plus-site.ts';
 import { bestThreshold } from './threshold.ts';
@@ -31,9 +31,7 @@ export const osPlus = definePass({
     steps: float('candidates of the search (default: the larger of 100 and half-units of the range)', null, 1),
     low: float('smallest threshold that the search tries', 1, 0),
     search: choice('a coarse and a fine pass over the candidates, or all of them', ['two-pass', 'exhaustive'], 'two-pass'),
-    tokens: int('tokens that the loss is measured on, in whole samples where the site feeds an attention', 512, 1),
-    batch: float('most samples that these tokens are drawn from', null, 1),
-    seed: int('seed of the draw', 0, 0),
+    ...captureOptions,
     ...layoutOptions,
   },
   needs: ['calibrated', 'folded'],

@@ -26,7 +26,7 @@ export function defineMemory(program: Command, run: Runner): void {
 }
 
 const help = `
-JSON: {model, batch, seq, step, float, schemes: {name: {linears, others, cache, activations, total}}}, in bytes. Linears are codes with a
+JSON: {model, batch, seq, step, float, attentionsLeft, schemes: {name: {linears, others, cache, activations, total}}}, in bytes. Linears are codes with a
 scale and a zero point for each column; others are embeddings, heads, norms and biases.
 
 Examples:

@@ -21,7 +21,12 @@ export async function memoryCommand(model: string, flags: MemoryFlags, { termina
   const extents = await (extname(model) === '.json' ? extentsOfConfig : extentsOfModel)(model);
   const settings = { batch, seq, step, floatBits: float === 'f16' ? 16 : 32 } as const;
   const found = schemes.map((scheme) => [scheme.name, memoryOf(extents, { ...settings, scheme })] as const);
-  if (terminal.json) return terminal.document({ model, batch, seq, step, float, schemes: Object.fromEntries(found) });
+  const { attentionsLeft } = extents;
+  if (terminal.json) return terminal.document({ model, batch, seq, step, float, attentionsLeft, schemes: Object.fromEntries(found) });
+  if (attentionsLeft > 0)
+    terminal.note(
+      `${attentionsLeft === 1 ? '1 attention is' : `${attentionsLeft} attentions are`} not recognised: what they keep is not counted`,
+    );
   const rows = found.map(([name, memory]) => [name, ...columns.map((key) => bytesText(memory[key]))]);
   terminal.data(table(['scheme', ...columns], rows, terminal.color));
 }
